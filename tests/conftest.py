@@ -1,0 +1,23 @@
+"""What every test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    # Workers share the cores: one thread each, or they wait for one another.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real reviews beside the checkout, which no repository carries."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the real reviews in {SHARED_DATA}")
+    return SHARED_DATA

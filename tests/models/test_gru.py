@@ -1,0 +1,146 @@
+"""The custom GRU against torch's, in float64."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from models.gru import GRU
+
+# The two compute the same sums in another order: a few units in the last place of float64.
+EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
+
+
+def same_as_torch(ours: GRU) -> nn.GRU:
+    """An nn.GRU with the weights of `ours`; its gates come in the order r, z, n."""
+    theirs = nn.GRU(ours.input_size, ours.hidden_size, batch_first=True).to(ours.w_ir.dtype)
+    stacked: dict[str, list[Tensor]] = {
+        "weight_ih_l0": [ours.w_ir, ours.w_iz, ours.w_in],
+        "weight_hh_l0": [ours.w_hr, ours.w_hz, ours.w_hn],
+        "bias_ih_l0": [ours.b_ir, ours.b_iz, ours.b_in],
+        "bias_hh_l0": [ours.b_hr, ours.b_hz, ours.b_hn],
+    }
+    theirs.load_state_dict({name: torch.cat(gates) for name, gates in stacked.items()})
+    return theirs
+
+
+def batch(batch_size: int, steps: int, gru: GRU) -> tuple[Tensor, Tensor]:
+    dtype = gru.w_ir.dtype
+    inputs = torch.randn(batch_size, steps, gru.input_size, dtype=dtype, requires_grad=True)
+    state = torch.randn(1, batch_size, gru.hidden_size, dtype=dtype, requires_grad=True)
+    return inputs, state
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(3, 7), (1, 7), (3, 1), (1, 1)])
+def test_forward_and_every_gradient_equal_torchs(batch_size: int, steps: int) -> None:
+    torch.manual_seed(0)
+    ours = GRU(5, 4).double()
+    theirs = same_as_torch(ours)
+    inputs, state = batch(batch_size, steps, ours)
+    outputs, final = ours(inputs, state)
+    assert outputs.shape == (batch_size, steps, 4)
+    assert final.shape == (1, batch_size, 4)
+    expected_outputs, expected_final = theirs(inputs, state)
+    torch.testing.assert_close(outputs, expected_outputs, **EXACT)
+    torch.testing.assert_close(final, expected_final, **EXACT)
+
+    # Both results count, with weights that differ, so that no two gradients can stand in for
+    # each other.
+    weights = torch.randn_like(outputs)
+    found = torch.autograd.grad(
+        (outputs * weights).sum() + final.pow(3).sum(), [inputs, state, *ours.parameters()]
+    )
+    wanted = torch.autograd.grad(
+        (expected_outputs * weights).sum() + expected_final.pow(3).sum(),
+        [inputs, state, *theirs.parameters()],
+    )
+    torch.testing.assert_close(found[:2], wanted[:2], **EXACT)
+    by_name = dict(zip([name for name, _ in ours.named_parameters()], found[2:], strict=True))
+    for kind, side, gradient in zip("wwbb", "ihih", wanted[2:], strict=True):
+        stacked = torch.cat([by_name[f"{kind}_{side}{gate}"] for gate in "rzn"])
+        torch.testing.assert_close(stacked, gradient, **EXACT)
+
+
+def test_gradcheck() -> None:
+    torch.manual_seed(0)
+    gru = GRU(3, 2).double()
+    parameters = dict(gru.named_parameters())
+
+    def run(inputs: Tensor, state: Tensor, *values: Tensor) -> tuple[Tensor, Tensor]:
+        replaced = dict(zip(parameters, values, strict=True))
+        return torch.func.functional_call(gru, replaced, (inputs, state))
+
+    assert torch.autograd.gradcheck(run, (*batch(2, 3, gru), *parameters.values()))
+
+
+def test_parameters_have_their_names_and_shapes() -> None:
+    shapes = {name: tuple(parameter.shape) for name, parameter in GRU(5, 4).named_parameters()}
+    assert shapes == {
+        **{f"w_i{gate}": (4, 5) for gate in "rzn"},
+        **{f"w_h{gate}": (4, 4) for gate in "rzn"},
+        **{f"b_{side}{gate}": (4,) for side in "ih" for gate in "rzn"},
+    }
+
+
+def test_initial_parameters_fill_plus_minus_one_over_root_hidden_size() -> None:
+    torch.manual_seed(0)
+    for name, parameter in GRU(64, 64).named_parameters():
+        largest = parameter.abs().max().item()
+        # 64 uniform draws at least: all below 0.9 of the bound has a chance of 0.9^64 = 0.1%.
+        assert 0.9 / 8 < largest <= 1 / 8, name
+
+
+@pytest.mark.parametrize("name", [name for name, _ in GRU(1, 1).named_parameters()])
+def test_a_replaced_parameter_is_the_one_that_is_read(name: str) -> None:
+    torch.manual_seed(0)
+    gru = GRU(5, 4).double()
+    inputs, state = batch(2, 3, gru)
+    before, _ = gru(inputs, state)
+    setattr(gru, name, nn.Parameter(torch.randn_like(getattr(gru, name))))
+    after, _ = gru(inputs, state)
+    assert not torch.allclose(after, before)
+    torch.testing.assert_close(after, same_as_torch(gru)(inputs, state)[0], **EXACT)
+
+
+def test_float32_equals_torchs() -> None:
+    torch.manual_seed(0)
+    gru = GRU(5, 4)
+    inputs, state = batch(3, 20, gru)
+    outputs, _ = gru(inputs, state)
+    assert outputs.dtype == torch.float32
+    # Rounding of 20 steps of float32.
+    torch.testing.assert_close(outputs, same_as_torch(gru)(inputs, state)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_autocast_to_bfloat16_stays_close_and_trains() -> None:
+    torch.manual_seed(0)
+    gru = GRU(5, 4)
+    inputs, state = batch(3, 20, gru)
+    expected, _ = gru(inputs, state)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs, _ = gru(inputs, state)
+    # bfloat16 has 8 bits of mantissa: 0.004 a product, on states below 1.
+    torch.testing.assert_close(outputs.float(), expected, rtol=0, atol=0.03)
+    outputs.float().sum().backward()
+    assert all(parameter.grad is not None for parameter in gru.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_reads_any_number_of_steps() -> None:
+    gru = GRU(5, 4).double()
+    scripted = torch.jit.script(gru)
+    for batch_size, steps in [(3, 7), (1, 1), (2, 12)]:
+        inputs, state = batch(batch_size, steps, gru)
+        torch.testing.assert_close(scripted(inputs, state), gru(inputs, state), rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_equals_the_cpu() -> None:
+    torch.manual_seed(0)
+    gru = GRU(5, 4).double()
+    inputs, state = batch(3, 7, gru)
+    expected = gru(inputs, state)
+    found = gru.cuda()(inputs.cuda(), state.cuda())
+    torch.testing.assert_close([part.cpu() for part in found], list(expected), **EXACT)

@@ -1,0 +1,141 @@
+"""A run that is killed and started again equals one that was never disturbed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models import bundle
+
+TIMED = ("seconds", "reviews_per_second", "tokens_per_second", "memory_bytes")
+
+
+def _history(run: Path) -> list[dict]:
+    """Without what a clock or the memory allocator decides."""
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in TIMED} for line in lines]
+
+
+def _wait_for_step(run: Path, step: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        history = run / "history.jsonl"
+        if history.exists() and f'"step": {step},' in history.read_text():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} never came: exit status {process.poll()}")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("undisturbed") / "run"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_started_again_equals_the_uninterrupted_one(
+    number: signal.Signals, undisturbed: Path, tmp_path: Path, train, small, environment
+) -> None:
+    # dropout on, so that the random state counts; 3 micro-batches a step; killed within an epoch,
+    # between two lines of the history, with states saved there too
+    settings = ["train.micro_batch_size=11", "model.arguments.dropout=0.3", "train.save_every=4",
+                "train.log_every=7", "train.evaluations_per_epoch=1"]  # fmt: skip
+    train(undisturbed, *settings)  # returns at once where the other parameter's test has run it
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "training", *small(run, *settings)]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    _wait_for_step(run, 7, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert not (run / "result.json").exists()
+    if number == signal.SIGTERM:
+        assert process.returncode == 130 and "the same command resumes it" in errors
+    resumed = train(run, *settings)
+    assert "resuming after step" in resumed.stderr
+    assert _history(run) == _history(undisturbed)
+    for name in ("best/model.safetensors", "predictions/validation.parquet"):
+        assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+def test_a_finished_run_is_left_alone_and_other_settings_are_refused(tmp_path: Path, train) -> None:
+    run = tmp_path / "run"
+    train(run, "train.epochs=1")
+    before = (run / "result.json").read_bytes()
+    again = train(run, "train.epochs=1")
+    assert "already finished" in again.stderr
+    assert (run / "result.json").read_bytes() == before
+    other = train(run, "train.epochs=1", "train.seed=3", check=False)
+    assert other.returncode == 2
+    assert "train.seed: 0 -> 3" in other.stderr and "--restart" in other.stderr
+
+
+def test_the_run_folder_says_how_it_came_about(tmp_path: Path, train) -> None:
+    run = tmp_path / "run"
+    train(run, "train.epochs=1", "train.tracker=tensorboard")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["arguments"]["hidden_size"] == 8
+    facts = json.loads((run / "environment.json").read_text())
+    assert facts["versions"]["torch"] and facts["seed"] == 0
+    result = json.loads((run / "result.json").read_text())
+    best = max(x["accuracy"] for x in _history(run) if x["kind"] == "validation")
+    assert (
+        result["best"]["accuracy"]
+        == best
+        == pytest.approx(result["validation"]["accuracy"]["value"])
+    )
+    assert result["training"]["steps"] == max(x["step"] for x in _history(run))
+    assert list((run / "tensorboard").rglob("events.out.tfevents*"))
+    assert not (run / "state").exists(), "a finished run keeps no optimiser state"
+
+
+def test_out_of_memory_is_answered_by_resuming_with_smaller_micro_batches(
+    tmp_path: Path, train, small, environment
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "training", *small(run, "train.epochs=3")]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    _wait_for_step(run, 6, process)
+    process.kill()
+    process.communicate(timeout=60)
+    resumed = train(run, "train.epochs=3", "train.micro_batch_size=8")
+    assert "resuming after step" in resumed.stderr
+    assert (run / "result.json").exists()
+
+
+def test_a_mistyped_source_does_not_spoil_the_folder(tmp_path: Path, train) -> None:
+    run = tmp_path / "run"
+    wrong = train(run, "train.epochs=1", data="embeded:400", check=False)
+    assert wrong.returncode == 2 and "embeded:400" in wrong.stderr
+    train(run, "train.epochs=1")
+    assert (run / "result.json").exists()
+
+
+def test_a_diverging_run_says_so_and_what_to_change(tmp_path: Path, train) -> None:
+    diverged = train(tmp_path / "run", "train.learning_rate=1e30", "train.max_gradient_norm=1e30",
+                     check=False)  # fmt: skip
+    assert diverged.returncode == 2
+    assert "training diverged" in diverged.stderr and "train.learning_rate" in diverged.stderr
+    for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_reviews_longer_than_the_model_are_refused_before_training(tmp_path: Path, train) -> None:
+    refused = train(tmp_path / "run", "model.architecture=transformer", "data.max_length=300",
+                    "model.arguments={embed_dim: 8, hidden_dim: 8}", check=False)  # fmt: skip
+    assert refused.returncode == 2 and "data.max_length=300" in refused.stderr
+
+
+def test_compiling_a_recurrent_model_is_refused_with_the_reason(tmp_path: Path, train) -> None:
+    refused = train(tmp_path / "run", "train.compile=true", check=False)
+    assert refused.returncode == 2 and "train.compile" in refused.stderr
+
+
+def test_a_compiled_transformer_trains_and_its_bundle_loads(tmp_path: Path, train) -> None:
+    run = tmp_path / "run"
+    train(run, "model.architecture=transformer", "model.arguments={embed_dim: 8, hidden_dim: 8}",
+          "train.compile=true", "train.max_steps=3", "train.evaluations_per_epoch=1")  # fmt: skip
+    assert bundle.load(run / "best").architecture == "transformer"

@@ -1,0 +1,1 @@
+"""Reviews in, best checkpoint and results out: `accelerate launch -m training --help`."""

@@ -1,0 +1,187 @@
+"""Does the memory that preparing data takes grow with the data?
+
+    python -m training.benchmarks.data_memory --reviews 20000 80000 320000 \\
+        --output docs/data_memory.json
+
+Each size gets a process of its own, which writes a CSV of embedded reviews, trains a tokenizer on
+it, tokenises, splits, and goes through one epoch of batches. Two peaks are recorded:
+
+- resident: what the system counts for the process (`getrusage`). It includes pages of the mapped
+  cache, which the system takes back whenever it wants them.
+- own: anonymous memory (`RssAnon`, sampled, Linux only), which it cannot take back. This is what
+  has to stay flat.
+
+Beside the JSON file a plot of the same name is written.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+# Heavy imports come late: on Linux, a child's peak starts from its parent's resident memory.
+
+_STATUS = Path("/proc/self/status")
+_MIB = 1 << 20
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure every size in a fresh process, print a table, write JSON and plot."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.benchmarks.data_memory",
+        description="Peak memory of preparing and reading data, against the number of reviews.",
+    )
+    parser.add_argument("--reviews", type=int, nargs="+", default=[20_000, 80_000, 320_000])
+    parser.add_argument("--output", type=Path, default=Path("docs/data_memory.json"))
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)  # the child's own flag
+    given = parser.parse_args(arguments)
+    if given.measure is not None:
+        print(json.dumps(measure(given.measure)))
+        return 0
+    sizes = [_in_fresh_process(reviews) for reviews in sorted(given.reviews)]
+    result = {
+        "command": f"python -m training.benchmarks.data_memory --reviews "
+        f"{' '.join(map(str, given.reviews))} --output {given.output}",
+        "own_bytes_a_review": _slope(sizes, "peak_own_bytes"),
+        "sizes": sizes,
+    }
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    _print(result)
+    _plot(result, given.output.with_suffix(".png"))
+    return 0
+
+
+def measure(reviews: int) -> dict[str, Any]:
+    """Prepare and read `reviews` embedded reviews in this process; bytes and seconds."""
+    from training.batches import collate, epoch_plan
+    from training.config import DataConfig
+    from training.data import load_data
+
+    peak = _PeakOwnMemory()
+    started_with = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with tempfile.TemporaryDirectory() as temporary, peak:
+        source = Path(temporary) / "reviews.csv"
+        _write_csv(source, reviews)
+        began = time.perf_counter()
+        cache = Path(temporary) / "cache"
+        data = load_data(DataConfig(sources=[str(source)], cache_dir=str(cache)))
+        prepared = time.perf_counter()
+        tokens = 0
+        for rows in epoch_plan(data.train.lengths, 64, seed=0, epoch=0):
+            tokens += int(collate(data.train, rows).attention_mask.sum())
+        iterated = time.perf_counter()
+        return {
+            "reviews": reviews,
+            "tokens": tokens,
+            "source_bytes": source.stat().st_size,
+            "cache_bytes": sum(file.stat().st_size for file in cache.iterdir()),
+            "start_bytes": started_with,
+            "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_own_bytes": peak.bytes,
+            "prepare_seconds": prepared - began,
+            "iterate_seconds": iterated - prepared,
+        }
+
+
+class _PeakOwnMemory:
+    """Samples this process's anonymous memory a hundred times a second. `bytes`: the most seen."""
+
+    def __init__(self) -> None:
+        self.bytes: int | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        if _STATUS.is_file():
+            self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.01):
+            line = next(x for x in _STATUS.read_text().splitlines() if x.startswith("RssAnon:"))
+            self.bytes = max(self.bytes or 0, int(line.split()[1]) * 1024)
+
+
+def _write_csv(path: Path, reviews: int) -> None:
+    import csv
+
+    from training.embedded import generate
+
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", "title", "content"])
+        writer.writerows(generate(reviews, seed=0))
+
+
+def _in_fresh_process(reviews: int) -> dict[str, Any]:
+    print(f"{reviews:,} reviews ...", file=sys.stderr)
+    command = [sys.executable, "-m", "training.benchmarks.data_memory", "--measure", str(reviews)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout))
+
+
+def _slope(sizes: list[dict[str, Any]], key: str) -> float | None:
+    """Bytes that each further review costs, from the smallest set to the largest."""
+    small, large = sizes[0], sizes[-1]
+    if small["reviews"] == large["reviews"] or small[key] is None:
+        return None
+    return float((large[key] - small[key]) / (large["reviews"] - small["reviews"]))
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("reviews", "CSV", "cache", "peak, own", "peak, resident", "prepare", "read")
+    for size in result["sizes"]:
+        names = ("source_bytes", "cache_bytes", "peak_own_bytes", "peak_resident_bytes")
+        numbers = [size[name] for name in names]
+        table.add_row(
+            f"{size['reviews']:,}",
+            *("" if number is None else f"{number / _MIB:,.0f} MiB" for number in numbers),
+            f"{size['prepare_seconds']:.0f} s",
+            f"{size['iterate_seconds']:.0f} s",
+        )
+    Console().print(table)
+    if result["own_bytes_a_review"] is not None:
+        print(f"own memory: {result['own_bytes_a_review']:.0f} bytes a further review")
+
+
+def _plot(result: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    sizes = result["sizes"]
+    reviews = [size["reviews"] for size in sizes]
+    lines = {
+        "the CSV file": "source_bytes",
+        "the token cache": "cache_bytes",
+        "peak memory, resident (with mapped pages)": "peak_resident_bytes",
+        "peak memory, own": "peak_own_bytes",
+        "after importing, before any data": "start_bytes",
+    }
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for label, key in lines.items():
+        if all(size[key] is not None for size in sizes):
+            style = "--" if key in ("source_bytes", "cache_bytes") else "-"
+            axes.plot(reviews, [size[key] / _MIB for size in sizes], style, marker="o", label=label)
+    axes.set(xlabel="reviews", ylabel="MiB", ylim=(0, None), title="Preparing and reading reviews")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

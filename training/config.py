@@ -1,0 +1,261 @@
+"""One configuration, filled by an experiment's YAML file, then by `--set` on the command line.
+
+    config = load_experiment("1-gru", ["train.batch_size=64", "model.arguments.dropout=0.1"])
+
+An unknown key, a value of the wrong type or out of range stops with one line that names the key,
+what was given and what is allowed.
+"""
+
+import contextlib
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+_EXPERIMENTS = resources.files("training") / "experiments"
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class ModelConfig:
+    """What is trained: a name of `models.registry.ARCHITECTURES` and its arguments.
+
+    `architecture: tfidf` is the one name outside that table: scikit-learn's TF-IDF with logistic
+    regression, the baseline that needs no network.
+    """
+
+    architecture: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class DataConfig:
+    """Which reviews, how they are split, and how they become token ids."""
+
+    sources: list[str] = Field(default_factory=lambda: ["embedded"])
+    """Hub name, folder, file, `embedded` or `embedded:N`; several are concatenated."""
+    tests: list[str] = Field(default_factory=list)
+    """Further sources of which only the test rows are used: out-of-domain tests."""
+    text: Literal["title+content", "title", "content"] = "title+content"
+    tokenizer: str | None = None
+    """Folder or hub name; None trains a WordPiece on the training text."""
+    vocabulary_size: int = Field(default=8000, ge=200, le=60000)
+    """Of a WordPiece trained here; a tokenizer that is loaded brings its own."""
+    max_length: int = Field(default=256, ge=3, le=512)
+    """Tokens a review is cut to, [CLS] and [SEP] included."""
+    validation_fraction: float = Field(default=0.05, gt=0, lt=1)
+    test_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """Held out of a source that brings no test rows of its own."""
+    limit_train: int | None = Field(default=None, ge=1)
+    limit_validation: int | None = Field(default=None, ge=1)
+    limit_test: int | None = Field(default=None, ge=1)
+    drop_duplicates: bool = True
+    """Keep the first of training rows with the same text, so that none straddles the split."""
+    cache_dir: str | None = None
+    seed: int = Field(default=0, ge=0)
+    """Of the split and the subsets; apart from `train.seed`, so that seeds share one split."""
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class TrainConfig:
+    """How it is trained. A step is one optimiser step over `batch_size` reviews."""
+
+    epochs: int = Field(default=1, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=512, ge=1)
+    """Reviews an optimiser step, over all processes and micro-batches together."""
+    micro_batch_size: int = Field(default=64, ge=1)
+    """Reviews a forward pass on one process; less needs less memory and changes nothing else."""
+    evaluation_batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    adam_epsilon: float = Field(default=1e-8, gt=0)
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.01, ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Share of all steps over which the learning rate rises from 0."""
+    max_gradient_norm: float | None = Field(default=None, gt=0)
+    padding: Literal["longest", "max"] = "longest"
+    """To the longest review of the batch, or always to `data.max_length`."""
+    bucketed: bool = True
+    """Batches of reviews of like length; still shuffled, still every review once an epoch."""
+    evaluations_per_epoch: int = Field(default=4, ge=1)
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many validations without a better accuracy."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps between lines of the history."""
+    save_every: int = Field(default=200, ge=1)
+    """Steps between states to resume from; each validation saves one too."""
+    # YAML reads a bare `no` as false
+    mixed_precision: Annotated[
+        Literal["no", "bf16", "fp16"] | None,
+        BeforeValidator(lambda given: "no" if given is False else given),
+    ] = None
+    """None leaves it to Accelerate's own configuration."""
+    compile: bool = False
+    loader_workers: int = Field(default=0, ge=0)
+    """Processes that build batches ahead of the step; 0 builds them in the training process."""
+    tracker: str = "tensorboard"
+    """Any of Accelerate's trackers by name, or `none`."""
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class Config:
+    """An experiment, whole. `number` is its place in the table of results."""
+
+    experiment: str
+    title: str
+    variant: Literal["reference", "recommended", "baseline", "custom"] = "custom"
+    number: int | None = None
+    model: ModelConfig
+    data: DataConfig = Field(default_factory=DataConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+
+
+_ADAPTER = TypeAdapter(Config)
+
+
+def experiment_names() -> list[str]:
+    """The experiments that come with the package, sorted."""
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in _EXPERIMENTS.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def load_experiment(name: str, overrides: list[str] | None = None) -> Config:
+    """Read an experiment by name, or by the path of a YAML file, and apply `key=value` overrides.
+
+    Raises:
+        ValueError: unknown experiment or key, or a value that does not fit; one line.
+    """
+    raw = _read_experiment(name)
+    for override in overrides or []:
+        _apply_override(raw, override)
+    return parse(raw)
+
+
+def parse(raw: dict[str, Any]) -> Config:
+    """Check a nested dictionary and make it a `Config`.
+
+    Raises:
+        ValueError: names the first key that does not fit, what was given and what is allowed.
+    """
+    try:
+        config = _ADAPTER.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            raise ValueError(f"unknown key {key!r}; {_closest(key, _known_keys())}") from None
+        given = "" if first["type"] == "missing" else f" (given: {first['input']!r})"
+        message = f"{key}: {first['msg']}{given}; change it with --set {key}=VALUE"
+        raise ValueError(message) from None
+    if config.model.architecture == "bert" and config.data.tokenizer is None:
+        config.data.tokenizer = config.model.arguments.get("backbone")  # its own, no other fits
+    return config
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """The nested dictionary that `parse` reads back, of plain types only."""
+    return dict(_ADAPTER.dump_python(config, mode="json"))
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True)
+
+
+def differences(left: Config, right: Config) -> list[str]:
+    """Dotted keys whose values differ, as `key: left -> right`."""
+    flat_left, flat_right = flatten(as_dict(left)), flatten(as_dict(right))
+    keys = sorted(flat_left.keys() | flat_right.keys())
+    return [
+        f"{key}: {flat_left.get(key)!r} -> {flat_right.get(key)!r}"
+        for key in keys
+        if flat_left.get(key) != flat_right.get(key)
+    ]
+
+
+def _read_experiment(name: str) -> dict[str, Any]:
+    """YAML to dictionary; `extends: NAME` lays a file over another one, key by key."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ValueError(f"--experiment {name}: no such file")
+        text = path.read_text(encoding="utf-8")
+    elif name in experiment_names():
+        text = (_EXPERIMENTS / f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        raise ValueError(
+            f"--experiment {name}: no such experiment; {_closest(name, experiment_names())}; "
+            "`python -m training --list` shows all, or give the path of a .yaml file"
+        )
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--experiment {name}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"--experiment {name}: expected keys such as model, data and train")
+    base = raw.pop("extends", None)
+    raw = _merge(_read_experiment(base), raw) if base else raw
+    return raw | {"experiment": path.stem if path.suffix in (".yaml", ".yml") else name}
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    """`train.batch_size=64`: the value is read as YAML, so lists, null and true work."""
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ValueError(f"--set {override}: expected key=value, such as train.batch_size=64")
+    *parents, leaf = key.split(".")
+    branch: Any = raw
+    for parent in parents:
+        branch = branch.setdefault(parent, {})
+        if not isinstance(branch, dict):
+            raise ValueError(f"--set {override}: {parent!r} is a value and has no keys below it")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"--set {override}: the value is not YAML; put it in quotes") from None
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-3 as text, for want of a dot
+            value = float(value)
+    branch[leaf] = value
+
+
+def _known_keys() -> list[str]:
+    blank = Config(experiment="", title="", model=ModelConfig(architecture=""))
+    top = as_dict(blank)
+    return sorted({*top, *flatten(top)})
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots: `{"train": {"epochs": 1}}` -> `{"train.epochs": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _closest(name: str, known: list[str]) -> str:
+    """Say which known names are near, or all of them where none is."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"

@@ -1,0 +1,98 @@
+"""A run's folder: of one configuration, resumable, and finished when `result.json` is there."""
+
+import contextlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from training.config import Config, differences, dump, parse
+from training.measure import environment
+
+# What may change before a run is resumed: another way to the same model.
+_FREE = {
+    "data.cache_dir",
+    "train.evaluation_batch_size",
+    "train.loader_workers",
+    "train.log_every",
+    "train.micro_batch_size",
+    "train.save_every",
+    "train.tracker",
+}
+
+
+def prepare_folder(
+    config: Config, output: Path, restart: bool, accelerator: Accelerator | None = None
+) -> dict[str, Any] | None:
+    """Make the run's folder, or check that it is of this configuration. A finished run's result.
+
+    The main process decides and tells the others, which need not see its disk.
+
+    Raises:
+        ValueError: the folder holds a run of other settings, or something that is not a run.
+    """
+    if accelerator is None:
+        return _prepare(config, output, restart, 1, torch.device("cpu"))
+    decided: list[dict[str, Any] | None] = [None]
+    if accelerator.is_main_process:
+        processes, device = accelerator.num_processes, accelerator.device
+        decided = [_prepare(config, output, restart, processes, device)]
+    broadcast_object_list(decided)
+    output.mkdir(parents=True, exist_ok=True)
+    return decided[0]
+
+
+def write_result(output: Path, result: dict[str, Any]) -> None:
+    """`result.json`, last and whole: where it is, the run is finished."""
+    _write_whole(output / "result.json", json.dumps(result, indent=1))
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(output / "state")
+
+
+def _prepare(
+    config: Config, output: Path, restart: bool, processes: int, device: torch.device
+) -> dict[str, Any] | None:
+    stored, result = output / "config.yaml", output / "result.json"
+    if restart and stored.is_file():
+        shutil.rmtree(output)
+    if stored.is_file():
+        _check_same(config, stored)
+    elif output.is_file() or any(_strangers(output)):
+        raise ValueError(f"--output {output} is not empty and not a run; give another folder")
+    if result.is_file():
+        return dict(json.loads(result.read_text(encoding="utf-8")))
+    output.mkdir(parents=True, exist_ok=True)
+    _write_whole(stored, dump(config))
+    facts = environment(device, processes, config.train.seed, sys.orig_argv)
+    _write_whole(output / "environment.json", json.dumps(facts, indent=1))
+    return None
+
+
+def _strangers(output: Path) -> list[Path]:
+    """What is not ours; a run that was killed at its very start leaves a partial file."""
+    return [p for p in output.glob("*") if not p.name.endswith(".partial")]
+
+
+def _check_same(config: Config, stored: Path) -> None:
+    """A folder in which no step was taken, such as after a mistyped source, may change freely."""
+    if not (stored.parent / "history.jsonl").is_file():
+        return
+    other = parse(yaml.safe_load(stored.read_text(encoding="utf-8")))
+    changed = [d for d in differences(other, config) if d.split(":")[0] not in _FREE]
+    if changed:
+        raise ValueError(
+            f"--output {stored.parent} holds a run of other settings ({'; '.join(changed)}); give "
+            "another folder, or --restart to replace it"
+        )
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

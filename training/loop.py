@@ -1,0 +1,340 @@
+"""Train, validate, keep the best, resume: one optimiser step over one global batch at a time.
+
+B reviews in a micro-batch, T tokens in its longest.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.utils.data import DataLoader, Dataset
+
+from models.classifier import Classifier
+from training.batches import Batch, collate
+from training.config import Config
+from training.data import TokenTable
+from training.evaluation import predict
+from training.history import History
+from training.interrupt import Interruption
+from training.measure import MemoryMeter
+from training.progress import Progress, Task
+from training.schedule import Schedule
+from training.state import TrainState, load_state, save_state
+
+
+class Interrupted(Exception):
+    """A signal asked to stop; the state is saved."""
+
+
+class _MicroBatches(Dataset[list[Batch]]):
+    """Item k: this process's micro-batches of the k-th step from `first` on."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        table: TokenTable,
+        config: Config,
+        rank: int,
+        world: int,
+        first: int,
+    ) -> None:
+        self.schedule, self.table, self.config = schedule, table, config
+        self.rank, self.world, self.first = rank, world, first
+
+    def __len__(self) -> int:
+        return self.schedule.total_steps - self.first
+
+    def __getitem__(self, item: int) -> list[Batch]:
+        rows = self.schedule.rows(self.first + item)
+        padding, size = self.config.train.padding, self.config.train.micro_batch_size
+        return [
+            collate(self.table, part, padding, self.config.data.max_length)
+            for part in micro_batches(rows, self.rank, self.world, size)
+        ]
+
+
+def micro_batches(
+    rows: NDArray[np.integer], rank: int, world: int, size: int
+) -> list[NDArray[np.integer]]:
+    """This process's share of a global batch, cut to `size`; as many parts on every process.
+
+    A process whose share of a short last batch is smaller gets empty parts, for which it still
+    takes part in the gradient's all-reduce.
+    """
+    largest_share = -(-len(rows) // world)
+    count = -(-largest_share // size)
+    own = rows[rank::world]
+    return [own[i * size : (i + 1) * size] for i in range(count)]
+
+
+@dataclass
+class Trainer:
+    """A model, its data and where it stands. `run` trains to the end or raises `Interrupted`."""
+
+    config: Config
+    model: nn.Module
+    """As it runs: compiled, wrapped for several processes."""
+    bare: Classifier
+    """The same model, without wrapping: what is saved and loaded."""
+    optimizer: Optimizer
+    accelerator: Accelerator
+    train: TokenTable
+    validation: TokenTable
+    output: Path
+    progress: Progress
+    save_best: Callable[[TrainState], None]
+    """Called on the main process whenever validation improves."""
+    state: TrainState = field(default_factory=TrainState)
+
+    def __post_init__(self) -> None:
+        self.schedule = Schedule(self.config.train, self.train.lengths)
+        self.memory = MemoryMeter(self.accelerator.device)
+        self.history = History(self.output / "history.jsonl", self.accelerator.is_main_process)
+        # Loss, correct, reviews and tokens since the last line of the history, left on the device:
+        # reading them waits for it.
+        self._window = self._zeros()
+        self._mark = 0.0, 0.0
+
+    def resume(self) -> None:
+        """Go back to the newest saved state, where there is one, and cut the history to it.
+
+        Raises:
+            ValueError: several machines, not all of which see the saved state.
+        """
+        found = load_state(self.output / "state", self.bare, self.optimizer)
+        if found:
+            self.state = found
+            if self.accelerator.scaler is not None and found.scaler:
+                self.accelerator.scaler.load_state_dict(found.scaler)
+            self.progress.say(f"resuming after step {found.step} of {self.schedule.total_steps}")
+        if len(set(gather_object([self.state.step]))) > 1:
+            raise ValueError(
+                f"--output {self.output}: not every machine sees the saved state in it; resuming "
+                "needs a folder that they share (or --restart)"
+            )
+        if self.accelerator.is_main_process:
+            self._window += torch.tensor(self.state.window, dtype=torch.float64).to(
+                self.accelerator.device
+            )
+        self.history.cut(self.state.history_bytes)
+
+    def run(self) -> None:
+        """All steps that are left."""
+        config, state = self.config.train, self.state
+        total = self.schedule.total_steps
+        self.model.train()
+        bar = self.progress.task(f"train {self.config.experiment}", total, done=state.step)
+        with Interruption(self.accelerator) as interruption, bar as task:
+            self._mark = time.perf_counter(), time.process_time()
+            for micro in self._batches():
+                if state.stopped:
+                    break
+                self._step(micro)
+                state.step += 1
+                validate = state.step in self.schedule.validation_steps
+                log = validate or state.step % config.log_every == 0
+                if log:
+                    self._log(task)
+                if validate:
+                    self._validate()
+                asked = interruption.asked(agree=log)
+                if validate or asked or state.step % config.save_every == 0:
+                    self._save()
+                if asked:
+                    raise Interrupted(f"interrupted after step {state.step} of {total}")
+                task.advance(1)
+
+    def _batches(self) -> Iterator[list[Batch]]:
+        accelerator = self.accelerator
+        dataset = _MicroBatches(
+            self.schedule, self.train, self.config,
+            accelerator.process_index, accelerator.num_processes, self.state.step,
+        )  # fmt: skip
+        loader = DataLoader(
+            dataset,
+            batch_size=None,
+            num_workers=self.config.train.loader_workers,
+            collate_fn=_as_it_is,
+            pin_memory=accelerator.device.type == "cuda",
+        )
+        for micro in loader:
+            yield [batch.to(accelerator.device) for batch in micro]
+
+    def _step(self, micro: list[Batch]) -> None:
+        """One optimiser step; the gradient is that of the mean loss over the whole global batch.
+
+        Each micro-batch's summed loss is divided by the global count, so that accumulating, or
+        sharing a short last batch among processes, gives the larger batch's gradient exactly.
+        """
+        config, accelerator, state = self.config.train, self.accelerator, self.state
+        rows = self.schedule.rows(state.step)
+        # DistributedDataParallel takes the mean over processes; the sum is wanted
+        scale = accelerator.num_processes / len(rows)
+        torch.manual_seed(_step_seed(config.seed, state.step, accelerator.process_index))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate(state.step)
+        for i, batch in enumerate(micro):
+            sync = i == len(micro) - 1
+            with nullcontext() if sync else accelerator.no_sync(self.model):
+                self._backward(batch, scale)
+        if config.max_gradient_norm is not None:
+            accelerator.clip_grad_norm_(self.model.parameters(), config.max_gradient_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        state.train_reviews += len(rows)
+        state.train_tokens += int(self.train.lengths[rows].sum())
+
+    def _backward(self, batch: Batch, scale: float) -> None:
+        count = len(batch.labels)
+        if count == 0:  # this process has no review left: one made-up token, weight zero
+            batch = Batch.blank(self.accelerator.device)
+        logits = self.model(batch.input_ids, batch.attention_mask)  # (B, C)
+        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none")  # (B,)
+        loss = losses.sum() * (scale if count else 0.0)
+        self.accelerator.backward(loss)
+        if count:
+            with torch.no_grad():
+                correct = (logits.argmax(-1) == batch.labels).sum()
+                self._window[0] += losses.sum()
+                self._window[1] += correct
+                self._window[2] += count
+                self._window[3] += batch.attention_mask.sum()
+
+    def _gather_window(self) -> None:
+        """Move all processes' sums to the main one, which waits for the device; stop the clock."""
+        summed = self.accelerator.reduce(self._window, "sum")
+        self._window = summed if self.accelerator.is_main_process else self._zeros()
+        self.state.window = summed.tolist()
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.state.train_seconds += wall - self._mark[0]
+        self.state.train_cpu_seconds += cpu - self._mark[1]
+        self._mark = wall, cpu
+
+    def _zeros(self) -> Tensor:
+        return torch.zeros(4, device=self.accelerator.device, dtype=torch.float64)
+
+    def _log(self, task: Task) -> None:
+        """A line of history for the steps since the last one."""
+        self._gather_window()
+        state = self.state
+        loss, correct, count, tokens = state.window
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"training diverged: the loss before step {state.step} is {loss}; lower "
+                f"train.learning_rate (now {self.config.train.learning_rate}) or bound the "
+                f"gradient by train.max_gradient_norm (now {self.config.train.max_gradient_norm}); the best "
+                "checkpoint before it is kept"
+            )
+        state.running_loss += loss
+        state.running_correct += correct
+        state.running_reviews += int(count)
+        held = self.memory.sample()
+        state.peak_bytes = max(state.peak_bytes, self.memory.peak(held))
+        if self.accelerator.is_main_process:
+            seconds = state.train_seconds - state.window_began
+            figures = {
+                "loss": loss / count,
+                "learning_rate": self.schedule.learning_rate(state.step - 1),
+                "seconds": state.train_seconds,
+                "reviews_per_second": count / seconds,
+                "tokens_per_second": tokens / seconds,
+                "memory_bytes": held,
+            }
+            self._write("train", figures)
+            speed = f"{count / seconds:,.0f} reviews/s  {tokens / seconds:,.0f} tokens/s"
+            task.advance(0, f"loss {loss / count:.3f}  accuracy {correct / count:.3f}  {speed}")
+        state.window = [0.0] * 4
+        self._window = self._zeros()
+        state.window_began = state.train_seconds
+
+    def _validate(self) -> None:
+        state, started = self.state, time.perf_counter()
+        logits = predict(self.model, self.validation, self.accelerator, self.config,
+                         self.progress, "validation")  # fmt: skip
+        accuracy, loss = _accuracy_and_loss(logits, self.validation.labels)
+        self._mark = time.perf_counter(), time.process_time()
+        state.evaluation_seconds += self._mark[0] - started
+        reviews = max(1, state.running_reviews)
+        figures = {
+            "loss": loss,
+            "accuracy": accuracy,
+            "seconds": state.evaluation_seconds,
+            "train_loss": state.running_loss / reviews,
+            "train_accuracy": state.running_correct / reviews,
+        }
+        self._write("validation", figures)
+        state.running_loss = state.running_correct = 0.0
+        state.running_reviews = 0
+        better = accuracy > state.best_accuracy
+        if better:
+            state.best_accuracy, state.best_loss, state.best_step = accuracy, loss, state.step
+            state.validations_since_best = 0
+            if self.accelerator.is_main_process:
+                self.save_best(state)
+        else:
+            state.validations_since_best += 1
+        self.progress.say(
+            f"step {state.step:>6}/{self.schedule.total_steps}  "
+            f"epoch {self.schedule.epoch(state.step):.2f}  "
+            f"train loss {figures['train_loss']:.4f}  validation loss {loss:.4f}  "
+            f"accuracy {accuracy:.4f}{'  best so far' if better else ''}"
+        )
+        patience = self.config.train.patience
+        if state.step >= self.schedule.total_steps:
+            state.stopped = "finished"
+        elif patience and state.validations_since_best >= patience:
+            state.stopped = "early stopping"
+
+    def _write(self, kind: str, figures: dict[str, float]) -> None:
+        step = self.state.step
+        where: dict[str, object] = {"step": step, "epoch": self.schedule.epoch(step),
+                 "reviews": self.schedule.reviews(step)}  # fmt: skip
+        self.state.history_bytes = self.history.write({"kind": kind} | where | figures)
+        self.accelerator.log({f"{kind}/{name}": value for name, value in figures.items()}, step)
+
+    def _save(self) -> None:
+        self._gather_window()
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            self.state.scaler = scaler.state_dict() if scaler is not None else None
+            save_state(self.output / "state", self.state, self.bare, self.optimizer)
+        self.accelerator.wait_for_everyone()
+        self._mark = time.perf_counter(), time.process_time()  # writing is not training
+
+
+def make_optimizer(config: Config, model: nn.Module) -> Optimizer:
+    """AdamW over the parameters that learn, fused where the device has it."""
+    c = config.train
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return AdamW(learning, lr=c.learning_rate, betas=c.adam_betas, eps=c.adam_epsilon,
+                 weight_decay=c.weight_decay, fused=True)  # fmt: skip
+
+
+def _as_it_is(micro: list[Batch]) -> list[Batch]:
+    """A named function, since a worker process that is spawned cannot be handed a lambda."""
+    return micro
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed for the dropout of this step on this process: nothing to save, nothing to restore."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _accuracy_and_loss(
+    logits: NDArray[np.floating], labels: NDArray[np.integer]
+) -> tuple[float, float]:
+    own = torch.from_numpy(logits)
+    target = torch.from_numpy(labels.astype(np.int64))
+    accuracy = (own.argmax(-1) == target).double().mean().item()
+    return accuracy, F.cross_entropy(own.double(), target).item()

@@ -1,0 +1,296 @@
+"""One experiment from reviews to `result.json`, in one folder that says how it came about."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+from accelerate.utils import ProjectConfiguration, broadcast
+from torch import nn
+
+from models import bundle, registry
+from models.classifier import Classifier
+from training.config import Config, as_dict, flatten
+from training.data import ReviewData, load_data
+from training.evaluation import predict, write_predictions
+from training.folder import prepare_folder, write_result
+from training.loop import Trainer, make_optimizer
+from training.measure import device_name
+from training.metrics import evaluate_logits
+from training.progress import Progress
+from training.state import TrainState
+
+LABELS = ["negative", "positive"]
+RECURRENT = {"gru-encoder", "gru-encoder-decoder", "custom-gru"}
+
+
+def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
+    """Train, keep the best, test it, write everything; resume what an earlier call began.
+
+    Returns the content of `result.json`, on the main process.
+
+    Raises:
+        ValueError: settings that do not fit one another, the data or the folder; one line.
+        training.loop.Interrupted: a signal asked to stop; the same call goes on from there.
+    """
+    began = time.perf_counter()
+    accelerator = make_accelerator(config, output)
+    progress = Progress(accelerator.is_main_process)
+    done = prepare_folder(config, output, restart, accelerator)
+    if done:
+        progress.say(f"already finished: {output / 'result.json'} (--restart trains it again)")
+        return done
+    progress.say(
+        f"{device_name(accelerator.device)}: {accelerator.num_processes} process(es), "
+        f"{torch.get_num_threads()} thread(s) each, precision {accelerator.mixed_precision}"
+    )
+    # Its file locks let one process tokenise while the others wait, however long that takes.
+    data = load_data(config.data, progress if accelerator.is_main_process else None)
+    data_seconds = time.perf_counter() - began
+    torch.manual_seed(config.train.seed)
+    arguments = model_arguments(config, data)
+    model = registry.build(config.model.architecture, **arguments)
+    _check_fit(config, data, model)
+    trainer = _trainer(config, output, accelerator, progress, data, model, arguments)
+    trainer.resume()
+    trainer.run()
+    tests_began = time.perf_counter()
+    measured = _measure_best(trainer, data)
+    test_seconds = time.perf_counter() - tests_began
+    result: dict[str, Any] = {}
+    if accelerator.is_main_process:
+        result = describe(config, trainer, data, model, arguments) | measured
+        result["time"] |= {
+            "data_seconds": data_seconds,
+            "test_seconds": test_seconds,
+            "total_seconds": time.perf_counter() - began,
+        }
+        write_result(output, result)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return result
+
+
+def make_accelerator(config: Config, output: Path) -> Accelerator:
+    """Accelerate's own view of the machine, with our precision and tracker where set.
+
+    Raises:
+        ValueError: fp16 without an accelerator, or a tracker that is unknown or not installed.
+    """
+    tracker = config.train.tracker
+    known = sorted(str(name) for name in LOGGER_TYPE_TO_CLASS)
+    if tracker not in (*known, "none"):
+        raise ValueError(f"train.tracker={tracker}: known are none, {', '.join(known)}")
+    try:
+        accelerator = Accelerator(
+            # Said outright, since several processes on CPUs are not found out by themselves. CPU
+            # or CUDA: Apple's MPS has no float64, in which the sums are kept.
+            cpu=not torch.cuda.is_available(),
+            mixed_precision=config.train.mixed_precision,
+            log_with=None if tracker == "none" else tracker,
+            project_config=ProjectConfiguration(
+                project_dir=str(output), logging_dir=str(output / "tensorboard")
+            ),
+        )
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"train.mixed_precision={config.train.mixed_precision}, "
+                         f"train.tracker={tracker}: {error}") from error  # fmt: skip
+    if tracker != "none" and not accelerator.log_with:
+        raise ValueError(f"train.tracker={tracker} is not installed; install it, or --set "
+                         "train.tracker=tensorboard")  # fmt: skip
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != world:
+        raise ValueError(
+            f"WORLD_SIZE={world}, but Accelerate found {accelerator.num_processes} process(es), "
+            "each of which would train a model of its own; use accelerate launch or torchrun"
+        )
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ValueError("mixed precision fp16 needs a GPU; here --set train.mixed_precision=bf16 "
+                         "or =no")  # fmt: skip
+    return accelerator
+
+
+def model_arguments(config: Config, data: ReviewData) -> dict[str, Any]:
+    """The configured arguments, with the vocabulary's size where the architecture takes one."""
+    arguments = dict(config.model.arguments)
+    if config.model.architecture != "bert":
+        arguments.setdefault("vocabulary_size", data.tokenizer.get_vocab_size())
+    return arguments
+
+
+def _check_fit(config: Config, data: ReviewData, model: Classifier) -> None:
+    """The longest review of the last token id goes through, or says before training why not.
+
+    Raises:
+        ValueError: more tokens, or longer reviews, than the model has embeddings for.
+    """
+    size, length = data.tokenizer.get_vocab_size(), config.data.max_length
+    ids = torch.full((1, length), size - 1)
+    try:
+        with torch.inference_mode():
+            model.eval()(ids, torch.ones_like(ids))
+    except (IndexError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"data.max_length={length} and the tokenizer's {size} tokens do not fit "
+            f"model.architecture={config.model.architecture}: {error}"
+        ) from error
+    if config.train.compile and config.model.architecture in RECURRENT:
+        raise ValueError(
+            f"train.compile: torch.compile unrolls {config.model.architecture} over the steps and "
+            "compiles it anew for every length; leave it off for recurrent models"
+        )
+
+
+def _trainer(
+    config: Config,
+    output: Path,
+    accelerator: Accelerator,
+    progress: Progress,
+    data: ReviewData,
+    model: Classifier,
+    arguments: dict[str, Any],
+) -> Trainer:
+    optimizer = make_optimizer(config, model)
+    runs = torch.compile(model, dynamic=True) if config.train.compile else model
+    runs, optimizer = accelerator.prepare(runs, optimizer)
+    if config.train.tracker != "none":
+        settings = flatten(as_dict(config))
+        plain = {k: v for k, v in settings.items() if isinstance(v, bool | int | float | str)}
+        accelerator.init_trackers("text-classifier-audit", config=plain)
+
+    def save_best(state: TrainState) -> None:
+        metrics = {"validation_accuracy": state.best_accuracy, "validation_loss": state.best_loss}
+        provenance = {
+            "experiment": config.experiment,
+            "config": as_dict(config),
+            "step": state.step,
+        }
+        best = bundle.Bundle(
+            model=model,
+            tokenizer=data.tokenizer,
+            architecture=config.model.architecture,
+            arguments=arguments,
+            labels=LABELS,
+            max_length=config.data.max_length,
+            provenance=provenance,
+            metrics=metrics,
+        )
+        bundle.save(best, output / "best")
+
+    return Trainer(
+        config, runs, model, optimizer, accelerator, data.train, data.validation, output, progress,
+        save_best,
+    )  # fmt: skip
+
+
+def _measure_best(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
+    """Validation and tests of the best checkpoint; its predictions go to `predictions/`."""
+    accelerator, config, best = trainer.accelerator, trainer.config, trainer.bare
+    if accelerator.is_main_process:
+        best.load_state_dict(bundle.load(trainer.output / "best").model.state_dict())
+    with torch.no_grad():
+        for tensor in best.state_dict().values():
+            tensor.copy_(broadcast(tensor))  # the other processes need not see the main one's disk
+    measured: dict[str, Any] = {"tests": {}}
+    for name, table in {"validation": data.validation, **data.tests}.items():
+        logits = predict(trainer.model, table, accelerator, config, trainer.progress, name)
+        metrics = evaluate_logits(logits, table.labels)
+        if accelerator.is_main_process:
+            path = trainer.output / "predictions" / f"{name}.parquet"
+            write_predictions(path, table.labels, logits)
+        if name == "validation":
+            measured[name] = metrics.as_dict()
+        else:
+            measured["tests"][name] = metrics.as_dict()
+        trainer.progress.say(f"best checkpoint on {name}: {metrics.summary()}")
+    return measured
+
+
+def describe(
+    config: Config, trainer: Trainer, data: ReviewData, model: nn.Module, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything of the result that is no test."""
+    state, schedule, train = trainer.state, trainer.schedule, config.train
+    samples = trainer.history.column("train", "memory_bytes")
+    seconds = max(state.train_seconds, 1e-9)
+    return common(config, data) | {
+        "architecture": config.model.architecture,
+        "arguments": arguments,
+        "parameters": count_parameters(model),
+        "best": {
+            "step": state.best_step,
+            "epoch": schedule.epoch(state.best_step),
+            "accuracy": state.best_accuracy,
+            "loss": state.best_loss,
+        },
+        "time": {
+            "train_seconds": state.train_seconds,
+            "train_cpu_seconds": state.train_cpu_seconds,
+            "evaluation_seconds": state.evaluation_seconds,
+        },
+        "throughput": {
+            "reviews_per_second": state.train_reviews / seconds,
+            "tokens_per_second": state.train_tokens / seconds,
+        },
+        "memory": trainer.memory.describe(samples, state.peak_bytes),
+        "training": {
+            "epochs": schedule.epoch(state.step),
+            "steps": state.step,
+            "batch_size": train.batch_size,
+            "learning_rate": train.learning_rate,
+            "schedule": train.schedule,
+            "warmup_fraction": train.warmup_fraction,
+            "weight_decay": train.weight_decay,
+            "max_gradient_norm": train.max_gradient_norm,
+            "bucketed": train.bucketed,
+            "max_length": config.data.max_length,
+            "padding": train.padding,
+            "mixed_precision": trainer.accelerator.mixed_precision,
+            "seed": train.seed,
+            "stopped": state.stopped,
+        },
+        "machine": {
+            "device": device_name(trainer.accelerator.device),
+            "processes": trainer.accelerator.num_processes,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        },
+    }
+
+
+def common(config: Config, data: ReviewData) -> dict[str, Any]:
+    """What every result says of the experiment and its data, whatever was trained."""
+    return {
+        "schema_version": 1,
+        "experiment": config.experiment,
+        "number": config.number,
+        "variant": config.variant,
+        "title": config.title,
+        "data": {
+            "train_reviews": len(data.train),
+            "validation_reviews": len(data.validation),
+            "sources": config.data.sources,
+            "extra_tests": config.data.tests,
+            "seed": config.data.seed,
+            "limits": [
+                config.data.limit_train,
+                config.data.limit_validation,
+                config.data.limit_test,
+            ],
+            "text": config.data.text,
+            "report": data.report.as_dict(),
+        },
+    }
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """All parameters, those that learn, and those in embedding tables."""
+    tables = (nn.Embedding, nn.EmbeddingBag)
+    return {
+        "total": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "embedding": sum(m.weight.numel() for m in model.modules() if isinstance(m, tables)),
+    }
