@@ -60,9 +60,9 @@ types: $(READY) ## check types
 constraints: ## write constraints.txt anew from setup.cfg (on Linux x86-64)
 	rm -rf .venv-constraints
 	$(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/python -m pip install --quiet --editable '.[test,dev]'
+	.venv-constraints/bin/python -m pip install --quiet --editable '.[test,dev,bench]'
 	.venv-constraints/bin/python -m pip freeze --all --exclude-editable --exclude pip > .venv-constraints/pins
-	echo "# Every version that \`make setup\` installs. Regenerate with: make constraints" > constraints.new
+	echo "# Every version that \`make setup\` installs, and the benchmarks' peers. Regenerate with: make constraints" > constraints.new
 	sed -E -e 's/\+.*$$//' -e '/^(cuda|nvidia|triton)/d' -e '/^onnxruntime-gpu==/{p;s/-gpu//;}' \
 	  .venv-constraints/pins >> constraints.new
 	mv constraints.new constraints.txt

@@ -233,8 +233,8 @@ class Trainer:
             raise ValueError(
                 f"training diverged: the loss before step {state.step} is {loss}; lower "
                 f"train.learning_rate (now {self.config.train.learning_rate}) or bound the "
-                f"gradient by train.max_gradient_norm (now {self.config.train.max_gradient_norm}); the best "
-                "checkpoint before it is kept"
+                "gradient by train.max_gradient_norm (now "
+                f"{self.config.train.max_gradient_norm}); the best checkpoint before it is kept"
             )
         state.running_loss += loss
         state.running_correct += correct

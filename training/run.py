@@ -84,6 +84,12 @@ def make_accelerator(config: Config, output: Path) -> Accelerator:
     known = sorted(str(name) for name in LOGGER_TYPE_TO_CLASS)
     if tracker not in (*known, "none"):
         raise ValueError(f"train.tracker={tracker}: known are none, {', '.join(known)}")
+    # Accelerate reads this variable where the configuration leaves the precision open.
+    precision = config.train.mixed_precision or os.environ.get("ACCELERATE_MIXED_PRECISION")
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise ValueError(
+            "mixed precision fp16 needs a GPU; here --set train.mixed_precision=bf16 or =no"
+        )
     try:
         accelerator = Accelerator(
             # Said outright, since several processes on CPUs are not found out by themselves. CPU
@@ -107,9 +113,6 @@ def make_accelerator(config: Config, output: Path) -> Accelerator:
             f"WORLD_SIZE={world}, but Accelerate found {accelerator.num_processes} process(es), "
             "each of which would train a model of its own; use accelerate launch or torchrun"
         )
-    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise ValueError("mixed precision fp16 needs a GPU; here --set train.mixed_precision=bf16 "
-                         "or =no")  # fmt: skip
     return accelerator
 
 
