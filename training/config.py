@@ -184,7 +184,7 @@ def differences(left: Config, right: Config) -> list[str]:
 
 
 def _read_experiment(name: str) -> dict[str, Any]:
-    """YAML to dictionary; `extends: NAME` lays a file over another one, key by key."""
+    """YAML to dictionary; `extends: NAME or FILE` lays a file over another one, key by key."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
@@ -204,7 +204,9 @@ def _read_experiment(name: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ValueError(f"--experiment {name}: expected keys such as model, data and train")
     base = raw.pop("extends", None)
-    raw = _merge(_read_experiment(base), raw) if base else raw
+    if base:
+        beside = path.parent / base  # a file is looked for beside the one that extends it
+        raw = _merge(_read_experiment(str(beside) if beside.suffix else base), raw)
     return raw | {"experiment": path.stem if path.suffix in (".yaml", ".yml") else name}
 
 

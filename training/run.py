@@ -56,6 +56,8 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     _check_fit(config, data, model)
     trainer = _trainer(config, output, accelerator, progress, data, model, arguments)
     trainer.resume()
+    trainer.state.data_seconds += data_seconds
+    _start_tracker(config, accelerator, trainer.state.step)
     trainer.run()
     tests_began = time.perf_counter()
     measured = _measure_best(trainer, data)
@@ -63,11 +65,10 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if accelerator.is_main_process:
         result = describe(config, trainer, data, model, arguments) | measured
-        result["time"] |= {
-            "data_seconds": data_seconds,
-            "test_seconds": test_seconds,
-            "total_seconds": time.perf_counter() - began,
-        }
+        result["time"]["test_seconds"] = test_seconds
+        result["time"]["total_seconds"] = sum(
+            result["time"][f"{part}_seconds"] for part in ("data", "train", "evaluation", "test")
+        )
         write_result(output, result)
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -159,10 +160,6 @@ def _trainer(
     optimizer = make_optimizer(config, model)
     runs = torch.compile(model, dynamic=True) if config.train.compile else model
     runs, optimizer = accelerator.prepare(runs, optimizer)
-    if config.train.tracker != "none":
-        settings = flatten(as_dict(config))
-        plain = {k: v for k, v in settings.items() if isinstance(v, bool | int | float | str)}
-        accelerator.init_trackers("text-classifier-audit", config=plain)
 
     def save_best(state: TrainState) -> None:
         metrics = {"validation_accuracy": state.best_accuracy, "validation_loss": state.best_loss}
@@ -187,6 +184,19 @@ def _trainer(
         config, runs, model, optimizer, accelerator, data.train, data.validation, output, progress,
         save_best,
     )  # fmt: skip
+
+
+def _start_tracker(config: Config, accelerator: Accelerator, step: int) -> None:
+    if config.train.tracker == "none":
+        return
+    settings = flatten(as_dict(config))
+    plain = {k: v for k, v in settings.items() if isinstance(v, bool | int | float | str)}
+    # TensorBoard then hides what a killed run wrote of steps that are about to be done again.
+    accelerator.init_trackers(
+        "text-classifier-audit",
+        config=plain,
+        init_kwargs={"tensorboard": {"purge_step": step + 1}} if step else {},
+    )
 
 
 def _measure_best(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
@@ -233,6 +243,7 @@ def describe(
             "train_seconds": state.train_seconds,
             "train_cpu_seconds": state.train_cpu_seconds,
             "evaluation_seconds": state.evaluation_seconds,
+            "data_seconds": state.data_seconds,
         },
         "throughput": {
             "reviews_per_second": state.train_reviews / seconds,

@@ -32,6 +32,8 @@ class TrainState:
     train_cpu_seconds: float = 0.0
     """Processor time of the main process in `train_seconds`; other load cannot stretch it much."""
     evaluation_seconds: float = 0.0
+    data_seconds: float = 0.0
+    """Reading, tokenising and splitting; again, though from the cache, at every resuming."""
     peak_bytes: int = 0
     """Memory; of all the processes that a run which was interrupted took."""
     train_reviews: int = 0

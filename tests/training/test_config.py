@@ -1,5 +1,7 @@
 """One configuration: defaults, then an experiment's YAML, then the command line."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -116,3 +118,11 @@ def test_differences_name_the_dotted_key() -> None:
     right = parse(MINIMAL | {"train": {"epochs": 2}})
     assert differences(left, right) == ["train.epochs: 1 -> 2"]
     assert as_dict(left)["train"]["epochs"] == 1
+
+
+def test_a_file_extends_another_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("extends: 1-gru\ntrain: {epochs: 7}\n")
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\ntrain: {batch_size: 8}\n")
+    config = load_experiment(str(tmp_path / "mine.yaml"))
+    assert (config.train.epochs, config.train.batch_size) == (7, 8)
+    assert config.model.architecture == "gru-encoder"

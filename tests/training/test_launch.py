@@ -1,8 +1,11 @@
 """The Accelerate configurations that come with the project, each really launched, on CPU."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,30 @@ def test_two_cpu_processes_give_the_model_that_one_gives(
     flags = ("--main_process_port", _free_port())
     _run([*_launch("accelerate_configs/cpu_two_processes.yaml", *flags), *arguments], environment)
     assert _result(run)["machine"]["processes"] == 2
+    _assert_equal_runs(alone, run)
+
+
+def test_two_processes_that_are_killed_and_launched_again_give_the_same_model(
+    tmp_path, alone, small, environment
+) -> None:
+    run = tmp_path / "run"
+    arguments = small(run, "model.arguments.dropout=0.0", "train.epochs=1", data="embedded:333")
+
+    def command() -> list[str]:
+        flags = ("--main_process_port", _free_port())
+        return [*_launch("accelerate_configs/cpu_two_processes.yaml", *flags), *arguments]
+
+    killed = subprocess.Popen(
+        command(), env=environment, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    while not list(run.glob("state/step-*")):
+        assert killed.poll() is None, "it ended before it saved a state"
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait(timeout=60)
+    assert not (run / "result.json").exists()
+    _run(command(), environment)
+    assert _result(run)["training"]["steps"] == 10
     _assert_equal_runs(alone, run)
 
 

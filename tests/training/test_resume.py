@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models import bundle
 
@@ -19,6 +20,12 @@ def _history(run: Path) -> list[dict]:
     """Without what a clock or the memory allocator decides."""
     lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in TIMED} for line in lines]
+
+
+def _tensorboard(run: Path) -> list[tuple[int, float]]:
+    """Step and train loss, as TensorBoard shows them."""
+    events = EventAccumulator(str(run / "tensorboard/text-classifier-audit")).Reload()
+    return [(event.step, event.value) for event in events.Scalars("train/loss")]
 
 
 def _wait_for_step(run: Path, step: int, process: subprocess.Popen) -> None:
@@ -43,7 +50,8 @@ def test_a_killed_run_started_again_equals_the_uninterrupted_one(
     # dropout on, so that the random state counts; 3 micro-batches a step; killed within an epoch,
     # between two lines of the history, with states saved there too
     settings = ["train.micro_batch_size=11", "model.arguments.dropout=0.3", "train.save_every=4",
-                "train.log_every=7", "train.evaluations_per_epoch=1"]  # fmt: skip
+                "train.log_every=7", "train.evaluations_per_epoch=1",
+                "train.tracker=tensorboard"]  # fmt: skip
     train(undisturbed, *settings)  # returns at once where the other parameter's test has run it
     run = tmp_path / "run"
     command = [sys.executable, "-m", "training", *small(run, *settings)]
@@ -54,9 +62,11 @@ def test_a_killed_run_started_again_equals_the_uninterrupted_one(
     assert not (run / "result.json").exists()
     if number == signal.SIGTERM:
         assert process.returncode == 130 and "the same command resumes it" in errors
-    resumed = train(run, *settings)
+    # a worker process that builds the batches ahead of the step changes nothing either
+    resumed = train(run, *settings, "train.loader_workers=1")
     assert "resuming after step" in resumed.stderr
     assert _history(run) == _history(undisturbed)
+    assert _tensorboard(run) == _tensorboard(undisturbed)
     for name in ("best/model.safetensors", "predictions/validation.parquet"):
         assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
 

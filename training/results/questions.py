@@ -126,6 +126,10 @@ def command(role: str, runs: Sequence[Run]) -> str:
         parts += ["--data", *example.facts["data"].get("sources", ())]
         parts += ["--test", *example.tests] if example.tests else []
         settings = example.data_settings
+        if role in _PRETRAINED:
+            backbones = [run.facts["arguments"].get("backbone") for run in finished
+                         if run.role in _PRETRAINED]  # fmt: skip
+            settings += tuple(f"model.arguments.backbone={name}" for name in backbones[:1])
     parts += ["--output", f"runs/{name}"]
     return shlex.join([*parts, "--set", *settings] if settings else parts)
 
