@@ -7,8 +7,9 @@ import math
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
+
+from models.recurrence import Recurrence, unrolled
 
 
 class GRU(nn.Module):
@@ -57,22 +58,13 @@ class GRU(nn.Module):
         b_i = torch.cat([self.b_ir, self.b_iz, self.b_in])  # (3H,)
         w_h = torch.cat([self.w_hr, self.w_hz, self.w_hn])  # (3H, H)
         b_h = torch.cat([self.b_hr, self.b_hz, self.b_hn])  # (3H,)
+        state = hidden_states[0]  # (B, H)
 
-        # The inputs' share of every gate at every step is one product; only the state's share has
-        # to wait for the step before. `unbind`, unlike indexing, has a backward linear in T.
-        gates, candidate = F.linear(inputs, w_i, b_i).split(  # (B, T, 2H), (B, T, H)
-            [2 * self.hidden_size, self.hidden_size], dim=2
-        )
-        gates_by_step = gates.unbind(1)
-        candidate_by_step = candidate.unbind(1)
-
-        h = hidden_states[0]  # (B, H)
-        outputs: list[Tensor] = []
-        for step in range(len(gates_by_step)):
-            from_h = F.linear(h, w_h, b_h)  # (B, 3H)
-            gates_h, candidate_h = from_h.split([2 * self.hidden_size, self.hidden_size], dim=1)
-            r, z = torch.sigmoid(gates_by_step[step] + gates_h).chunk(2, dim=1)  # (B, H) each
-            n = torch.tanh(candidate_by_step[step] + r * candidate_h)  # (B, H)
-            h = n + z * (h - n)  # (1 − z) ⊙ n + z ⊙ h with one product fewer
-            outputs.append(h)
-        return torch.stack(outputs, dim=1), h.unsqueeze(0)
+        if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+            outputs = unrolled(inputs, state, w_i, w_h, b_i, b_h)
+        else:
+            # In the weights' own precision, under autocast too: a state is a sum of many steps.
+            with torch.autocast(inputs.device.type, enabled=False):
+                dtype = w_h.dtype
+                outputs = Recurrence.apply(inputs.to(dtype), state.to(dtype), w_i, w_h, b_i, b_h)[0]
+        return outputs, outputs[:, -1].unsqueeze(0)

@@ -72,7 +72,26 @@ def test_gradcheck() -> None:
         replaced = dict(zip(parameters, values, strict=True))
         return torch.func.functional_call(gru, replaced, (inputs, state))
 
-    assert torch.autograd.gradcheck(run, (*batch(2, 3, gru), *parameters.values()))
+    arguments = (*batch(2, 3, gru), *parameters.values())
+    assert torch.autograd.gradcheck(run, arguments)
+    assert torch.autograd.gradgradcheck(run, arguments)
+
+
+def test_what_needs_no_gradient_gets_none() -> None:
+    gru = GRU(5, 4)
+    gru.w_ir.requires_grad_(False)
+    inputs, state = batch(2, 3, gru)
+    gru(inputs.detach(), state)[0].sum().backward()
+    assert inputs.grad is None and gru.w_ir.grad is None
+    assert state.grad is not None and gru.w_iz.grad is not None
+
+
+def test_a_result_changed_in_place_is_not_differentiated_silently() -> None:
+    gru = GRU(5, 4)
+    outputs, _ = gru(*batch(2, 3, gru))
+    with pytest.raises(RuntimeError, match="inplace"):
+        outputs.mul_(2)
+        outputs.sum().backward()
 
 
 def test_parameters_have_their_names_and_shapes() -> None:
@@ -133,7 +152,7 @@ def test_torchscript_reads_any_number_of_steps() -> None:
     scripted = torch.jit.script(gru)
     for batch_size, steps in [(3, 7), (1, 1), (2, 12)]:
         inputs, state = batch(batch_size, steps, gru)
-        torch.testing.assert_close(scripted(inputs, state), gru(inputs, state), rtol=0, atol=0)
+        torch.testing.assert_close(scripted(inputs, state), gru(inputs, state), **EXACT)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -1,0 +1,1 @@
+"""What the modules cost, held against torch's own; each is a command that writes JSON."""
