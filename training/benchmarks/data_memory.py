@@ -1,6 +1,6 @@
 """Does the memory that preparing data takes grow with the data?
 
-    python -m training.benchmarks.data_memory --reviews 100000 900000 3600000 \\
+    python -m training.benchmarks.data_memory --reviews 40000 160000 640000 \\
         --output docs/data_memory.json
 
 Each size gets a process of its own, which tokenises a CSV of that many different reviews, splits
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m training.benchmarks.data_memory",
         description="Peak memory of preparing and reading data, against the number of reviews.",
     )
-    parser.add_argument("--reviews", type=int, nargs="+", default=[100_000, 900_000, 3_600_000])
+    parser.add_argument("--reviews", type=int, nargs="+", default=[40_000, 160_000, 640_000])
     parser.add_argument("--output", type=Path, default=Path("docs/data_memory.json"))
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # the child's own: a folder
     given = parser.parse_args(arguments)
@@ -183,9 +183,9 @@ def _plot(result: dict[str, Any], path: Path) -> None:
         "the token cache": "cache_bytes",
         "peak memory, resident (with mapped pages)": "peak_resident_bytes",
         "peak memory, own": "peak_own_bytes",
-        "after importing, before any data": "start_bytes",
+        "resident after importing, before any data": "start_bytes",
     }
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(7, 5), layout="constrained")
     for label, key in lines.items():
         if all(size[key] is not None for size in sizes):
             style = "--" if key in ("source_bytes", "cache_bytes") else "-"
@@ -193,7 +193,7 @@ def _plot(result: dict[str, Any], path: Path) -> None:
     axes.set(xlabel="reviews", ylabel="MiB", ylim=(0, None), title="Preparing and reading reviews")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     figure.savefig(path, dpi=120)
 
 

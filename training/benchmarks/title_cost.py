@@ -1,7 +1,7 @@
 """What does it cost to read only a review's title, or only its content?
 
     python -m training.benchmarks.title_cost --data data/amazon_polarity \\
-        --experiments baseline-tfidf 1-gru --output docs/title_cost.json
+        --experiments baseline-tfidf baseline-fasttext --output docs/title_cost.json
 
 Trains each experiment once for each text mode, on the same reviews and split, and compares the test
 accuracies on the same reviews: each mode's errors against those of title and content together
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Test accuracy by text mode: title, content, both.",
     )
     parser.add_argument("--data", required=True, metavar="SOURCE", help="one with titles")
-    parser.add_argument("--experiments", nargs="+", default=["baseline-tfidf", "1-gru"])
+    parser.add_argument("--experiments", nargs="+", default=["baseline-tfidf", "baseline-fasttext"])
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings")
     parser.add_argument("--runs", type=Path, default=Path("runs/title_cost"))
     parser.add_argument("--output", type=Path, default=Path("docs/title_cost.json"))
