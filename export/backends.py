@@ -7,6 +7,7 @@ Importing this, and opening an ONNX backend, imports neither torch nor transform
 """
 
 import difflib
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,19 +70,22 @@ class Backend:
 
 @dataclass(frozen=True)
 class BackendKind:
-    """An entry of the table: how to open it, on which devices, of which format's artefact (None:
-    of the checkpoint itself)."""
+    """An entry of the table: on which devices it runs, and how it is opened.
+
+    `from_folder` reads the checkpoint, `from_bytes` an artefact of `format`; one of the two is set.
+    """
 
     summary: str
-    open: Callable[[Path, str, int | None], Engine]
     devices: tuple[str, ...]
+    from_folder: Callable[[Path, str, int | None], Engine] | None = None
+    from_bytes: Callable[[bytes, str, str, int | None], Engine] | None = None
     format: str | None = None
 
 
 def open_backend(
     folder: str | Path, name: str, *, threads: int | None = None, device: str = "cpu"
 ) -> Backend:
-    """The bundle in `folder` behind the engine `name`. `threads` is the number of CPU threads of one
+    """The bundle in `folder` behind the engine `name`. `threads` is that of the CPU, of one
     call (None: the engine's default; torch's is the whole process's).
 
     Raises:
@@ -106,109 +110,52 @@ def open_backend(
         labels=list(config["labels"]),
         max_length=int(config["max_length"]),
         vocabulary_size=vocabulary_size(config),
-        engine=kind.open(Path(folder), device, threads),
+        engine=_engine(Path(folder), kind, device, threads),
     )
 
 
-def onnx_engine(content: bytes, device: str, threads: int | None, filename: str) -> Engine:
-    """ONNX Runtime over the model in `content`."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; what matters of the rest is asked of the session
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    wanted = _PROVIDERS[device]
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=wanted)
-    except Exception as error:  # onnxruntime raises a dozen kinds of its own
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{filename}: ONNX Runtime does not load it ({reason})") from error
-    # It falls back to the CPU with no more than a log line, and lists what it cannot load.
-    if wanted[0] not in session.get_providers():
-        there = [name for name, ours in _PROVIDERS.items() if ours[0] in session.get_providers()]
-        raise ValueError(
-            f"device: got {device!r}, whose {wanted[0]} cannot be loaded here; this machine has "
-            f"{', '.join(there)}"
-        )
-
-    def run(input_ids: Ids, attention_mask: Ids) -> Logits:
-        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
-        logits: Logits = session.run(["logits"], feeds)[0]
-        return logits
-
-    return run
+def _engine(folder: Path, kind: BackendKind, device: str, threads: int | None) -> Engine:
+    if kind.format is None:
+        assert kind.from_folder is not None
+        return kind.from_folder(folder, device, threads)
+    assert kind.from_bytes is not None
+    filename = FORMATS[kind.format].filename
+    content, _ = read_artefact(folder, filename)
+    return kind.from_bytes(content, str(folder / filename), device, threads)
 
 
-_PROVIDERS = {
-    "cpu": ["CPUExecutionProvider"],
-    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
-    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
-}
+def _lazily(module: str, function: str) -> Callable[..., Engine]:
+    """A function that imports its engine's module at its first call: torch takes seconds."""
 
-
-def torch_engine(module: Any, device: str, threads: int | None) -> Engine:
-    """A torch module, scripted or not, that is on `device` already."""
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-    def run(input_ids: Ids, attention_mask: Ids) -> Logits:
-        with torch.inference_mode():
-            ids = torch.from_numpy(input_ids).to(device)
-            logits = module(ids, torch.from_numpy(attention_mask).to(device))
-        answer: Logits = logits.float().cpu().numpy()
-        return answer
-
-    return run
-
-
-def _open_onnx(filename: str) -> Callable[[Path, str, int | None], Engine]:
-    def opener(folder: Path, device: str, threads: int | None) -> Engine:
-        content, _ = read_artefact(folder, filename)
-        return onnx_engine(content, device, threads, str(folder / filename))
+    def opener(*arguments: Any) -> Engine:
+        engine: Engine = getattr(importlib.import_module(module), function)(*arguments)
+        return engine
 
     return opener
 
 
-def _open_eager(folder: Path, device: str, threads: int | None) -> Engine:
-    from models.bundle import load
-
-    _check_torch_device(device)
-    return torch_engine(load(folder).model.float().to(device), device, threads)
-
-
-def _open_compiled(folder: Path, device: str, threads: int | None) -> Engine:
-    import torch
-
-    from models.bundle import load
-
-    _check_torch_device(device)
-    model = torch.compile(load(folder).model.float().to(device), dynamic=True)
-    return torch_engine(model, device, threads)
-
-
-def _open_torchscript(folder: Path, device: str, threads: int | None) -> Engine:
-    content, _ = read_artefact(folder, FORMATS["torchscript"].filename)
-    from export.torchscript import load_torchscript
-
-    _check_torch_device(device)
-    return torch_engine(load_torchscript(content, device), device, threads)
-
-
-def _check_torch_device(device: str) -> None:
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: got 'cuda', which torch finds none of; this machine has cpu")
-
+_TORCH, _TORCH_DEVICES = "export.torch_engine", ("cpu", "cuda")
+_onnx = _lazily("export.onnx_engine", "onnx_engine")
 
 BACKENDS: dict[str, BackendKind] = {
-    "eager": BackendKind("the checkpoint, by torch", _open_eager, ("cpu", "cuda")),
-    "compiled": BackendKind("the checkpoint, by torch.compile", _open_compiled, ("cpu", "cuda")),
-    "torchscript": BackendKind(
-        "TorchScript, by torch", _open_torchscript, ("cpu", "cuda"), "torchscript"
+    "eager": BackendKind(
+        "the checkpoint, by torch", _TORCH_DEVICES, from_folder=_lazily(_TORCH, "eager")
     ),
-    "onnx": BackendKind("ONNX Runtime, float32", _open_onnx("model.onnx"), DEVICES, "onnx"),
+    "compiled": BackendKind(
+        "the checkpoint, by torch.compile", _TORCH_DEVICES, from_folder=_lazily(_TORCH, "compiled")
+    ),
+    "torchscript": BackendKind(
+        "TorchScript, by torch",
+        _TORCH_DEVICES,
+        from_bytes=_lazily(_TORCH, "torchscript"),
+        format="torchscript",
+    ),
+    "pt2": BackendKind(
+        "torch.export, by torch", _TORCH_DEVICES, from_bytes=_lazily(_TORCH, "pt2"), format="pt2"
+    ),
+    "onnx": BackendKind("ONNX Runtime, float32", DEVICES, from_bytes=_onnx, format="onnx"),
+    "onnx-fp16": BackendKind(
+        "ONNX Runtime, float16", DEVICES, from_bytes=_onnx, format="onnx-fp16"
+    ),
+    "onnx-int8": BackendKind("ONNX Runtime, int8", ("cpu",), from_bytes=_onnx, format="onnx-int8"),
 }

@@ -9,21 +9,26 @@ import onnx
 import torch
 from torch.export import Dim
 
-from export.twins import twin_of
+from export.twins import onnx_twin
 from models.bundle import Bundle
 
 OPSET = 20  # the first with Gelu; LayerNormalization is of 17
 MAX_LENGTH = 256  # tokens; the models' own limit where they have one
 
 
-def export_onnx(bundle: Bundle, metadata: dict[str, str], opset: int = OPSET) -> onnx.ModelProto:
-    """The bundle's classifier in float32: `input_ids`, `attention_mask` int64 (B, T) ->
+def export_onnx(
+    bundle: Bundle,
+    metadata: dict[str, str],
+    opset: int = OPSET,
+    dtype: torch.dtype = torch.float32,
+) -> onnx.ModelProto:
+    """The bundle's classifier, computing in `dtype`: `input_ids`, `attention_mask` int64 (B, T) ->
     `logits` float32 (B, labels), with `metadata` inside."""
     input_ids = torch.ones(2, 3, dtype=torch.int64)
     dimensions = {0: Dim("batch"), 1: Dim("length", min=1, max=MAX_LENGTH)}
     with _quiet():
         program = torch.onnx.export(
-            twin_of(bundle.model).float(),
+            onnx_twin(bundle.model, dtype),
             (input_ids, torch.ones_like(input_ids)),
             dynamo=True,
             input_names=["input_ids", "attention_mask"],

@@ -1,88 +1,39 @@
-"""Recurrent backbones as ONNX has them: one `GRU` operator where torch runs a loop over steps.
-
-Each twin has its original's weights and answers as it does, but exists only inside an ONNX export:
-the operator has no torch kernel. https://onnx.ai/onnx/operators/onnx__GRU.html
+"""Recurrent backbones with one operator where torch runs a loop over steps: ONNX's `GRU`, or
+`scan`, torch.export's loop. A twin has its original's weights and answers as it does.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from export.gru_operators import OnnxGRU, ScanGRU, Weights
 from models.custom_gru_encoder import CustomGRUEncoder
 from models.encoder_decoder import DecoderAttn, EncoderDecoder
 from models.gru import GRU
 from models.pooling import pool
 from models.ragged import lengths_of, zero_padding
 
-
-class Weights(NamedTuple):
-    """One layer, one direction of a GRU, gates in torch's order: r, z, n."""
-
-    w_i: Tensor  # (3H, I)
-    w_h: Tensor  # (3H, H)
-    b_i: Tensor  # (3H,)
-    b_h: Tensor  # (3H,)
-
-
-class OnnxGRU(nn.Module):
-    """One ONNX `GRU` over the given directions, each reading only a review's real tokens."""
-
-    w: Tensor
-    r: Tensor
-    b: Tensor
-
-    def __init__(self, directions: list[Weights], direction: str) -> None:
-        """`direction` is ONNX's word: forward, reverse or bidirectional."""
-        super().__init__()
-        self.direction = direction
-        self.hidden_size = directions[0].w_h.shape[1]
-        self.register_buffer("w", torch.stack([_zrn(each.w_i) for each in directions]))
-        self.register_buffer("r", torch.stack([_zrn(each.w_h) for each in directions]))
-        biases = [torch.cat([_zrn(each.b_i), _zrn(each.b_h)]) for each in directions]
-        self.register_buffer("b", torch.stack(biases))  # (directions, 6H)
-
-    def forward(
-        self, x: Tensor, lengths: Tensor, initial: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """`x` (T, B, I), `lengths` (B,) int32, `initial` (directions, B, H), zeros if None ->
-        outputs (T, directions, B, H), states after each review's last token (directions, B, H)."""
-        steps, batch_size, _ = x.shape
-        directions = self.w.shape[0]
-        outputs, states = torch.onnx.ops.symbolic_multi_out(
-            "GRU",
-            [x, self.w, self.r, self.b, lengths, initial],
-            # linear_before_reset: the reset gate scales the product with its bias, as torch's does.
-            {
-                "direction": self.direction,
-                "hidden_size": self.hidden_size,
-                "linear_before_reset": 1,
-            },
-            dtypes=[x.dtype, x.dtype],
-            shapes=[
-                [steps, directions, batch_size, self.hidden_size],
-                [directions, batch_size, self.hidden_size],
-            ],
-            version=14,
-        )
-        return outputs, states
+Operator = type[OnnxGRU] | type[ScanGRU]
 
 
 class EncoderTwin(nn.Module):
     """The bidirectional encoder, its directions summed. Steps come first in here: (T, B, ...)."""
 
     def __init__(
-        self, embedding: nn.Embedding, layers: list[tuple[Weights, Weights]], first_only: bool
+        self,
+        embedding: nn.Embedding,
+        layers: list[tuple[Weights, Weights]],
+        first_only: bool,
+        gru: Operator,
     ) -> None:
         """With `first_only`, `forward` gives step 0 of the outputs alone."""
         super().__init__()
         self.embedding = embedding
         self.first_only = first_only
         whole = layers[:-1] if first_only else layers
-        self.rnns = nn.ModuleList(OnnxGRU(list(pair), "bidirectional") for pair in whole)
+        self.rnns = nn.ModuleList(gru(list(pair), "bidirectional") for pair in whole)
         if first_only:
-            self.first_step = OnnxGRU([layers[-1][0]], "forward")
-            self.to_start = OnnxGRU([layers[-1][1]], "reverse")
+            self.first_step = gru([layers[-1][0]], "forward")
+            self.to_start = gru([layers[-1][1]], "reverse")
 
     def forward(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """Ids (B, T), mask (B, T) -> outputs (B, T, H) and states (L, B, H), or, with
@@ -110,12 +61,12 @@ class EncoderTwin(nn.Module):
 class DecoderTwin(nn.Module):
     """The attending decoder."""
 
-    def __init__(self, decoder: DecoderAttn, first_only: bool) -> None:
+    def __init__(self, decoder: DecoderAttn, first_only: bool, gru: Operator) -> None:
         super().__init__()
         self.mlp_attn = decoder.mlp_attn
         self.first_only = first_only
         self.rnns = nn.ModuleList(
-            OnnxGRU([_torch_weights(decoder.rnn, f"l{layer}")], "forward")
+            gru([_torch_weights(decoder.rnn, f"l{layer}")], "forward")
             for layer in range(decoder.num_layers)
         )
 
@@ -136,14 +87,15 @@ class DecoderTwin(nn.Module):
 class RecurrentTwin(nn.Module):
     """The backbone: encoder, decoder where there is one, pooling."""
 
-    def __init__(self, original: EncoderDecoder | CustomGRUEncoder) -> None:
+    def __init__(self, original: EncoderDecoder | CustomGRUEncoder, gru: Operator) -> None:
         super().__init__()
         self.pooling = original.pooling
         self.reads_padding = original.reads_padding
         first = self.pooling == "first"
         self.decoder: DecoderTwin | None = None
         if isinstance(original, CustomGRUEncoder):
-            self.encoder = EncoderTwin(original.embedding, _custom_layers(original), first)
+            layers = _custom_layers(original)
+            self.encoder = EncoderTwin(original.embedding, layers, first, gru)
             return
         encoder = original.encoder
         layers = [
@@ -153,9 +105,10 @@ class RecurrentTwin(nn.Module):
             )
             for layer in range(encoder.num_layers)
         ]
-        self.encoder = EncoderTwin(encoder.embedding, layers, first and original.encoder_only)
+        only = first and original.encoder_only
+        self.encoder = EncoderTwin(encoder.embedding, layers, only, gru)
         if not original.encoder_only:
-            self.decoder = DecoderTwin(original.decoder, first)
+            self.decoder = DecoderTwin(original.decoder, first, gru)
 
     def feature(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """Ids (B, T), mask (B, T) -> (B, H)"""
@@ -184,9 +137,3 @@ def _custom_weights(rnn: nn.Module) -> Weights:
 def _torch_weights(rnn: nn.GRU, suffix: str) -> Weights:
     names = ("weight_ih_", "weight_hh_", "bias_ih_", "bias_hh_")
     return Weights(*(getattr(rnn, name + suffix).detach() for name in names))
-
-
-def _zrn(stacked: Tensor) -> Tensor:
-    """Gates r, z, n, stacked along dimension 0, in ONNX's order: z, r, n."""
-    r, z, n = stacked.chunk(3)
-    return torch.cat([z, r, n])

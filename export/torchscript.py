@@ -1,5 +1,7 @@
-"""TorchScript: one file that torch alone loads, here or in C++. Deprecated upstream, still asked for;
-`torch.export` (the format pt2) is its successor."""
+"""TorchScript: one file that torch alone loads, here or in C++.
+
+Deprecated upstream and still asked for; `torch.export` (the format pt2) is its successor.
+"""
 
 import copy
 import io
@@ -31,10 +33,3 @@ def export_torchscript(bundle: Bundle, metadata: dict[str, str]) -> bytes:
         buffer = io.BytesIO()
         torch.jit.save(frozen, buffer, _extra_files=metadata)
     return buffer.getvalue()
-
-
-def load_torchscript(content: bytes, device: str) -> torch.jit.ScriptModule:
-    """The module that `export_torchscript` wrote, on `device`."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        return torch.jit.load(io.BytesIO(content), map_location=device)

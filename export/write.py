@@ -1,72 +1,110 @@
 """Writes one artefact into its bundle: made, proved from its bytes, then renamed into place."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from export.backends import Engine, onnx_engine, torch_engine
-from export.cases import Case
+import torch
+
+from export.backends import BACKENDS, Engine
+from export.cases import cases
 from export.certificate import certify, read_config, write_whole
 from export.formats import FORMATS
-from export.metadata import metadata_of
-from export.parity import check, compare
+from export.metadata import metadata_of, vocabulary_size
+from export.parity import Advance, Reference, check, measure
+from export.reviews import LabelledSet
+from export.torch_engine import torch_engine
 from models.bundle import Bundle
+
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime")
+
+
+def reference_of(
+    folder: Path, bundle: Bundle, reviews: LabelledSet, advance: Advance = lambda: None
+) -> Reference:
+    """The checkpoint's own answers, in float32, on all cases and reviews."""
+    engine = torch_engine(bundle.model.float(), "cpu", None)
+    batches = cases(vocabulary_size(read_config(folder)))
+    return Reference.of(engine, batches, reviews.rows, reviews.labels, reviews.source, advance)
 
 
 def write_artefact(
     folder: Path,
     bundle: Bundle,
     name: str,
-    cases: list[Case],
-    advance: Callable[[], None] = lambda: None,
+    reference: Reference,
+    advance: Advance = lambda: None,
+    opset: int | None = None,
 ) -> dict[str, Any]:
     """Exports `bundle`, which was loaded from `folder`, to the format `name`; returns the
     certificate's entry. Until the proof holds, nothing in the folder changes.
 
     Raises:
         ParityError: the artefact does not answer as the checkpoint does.
+        ValueError: this architecture has no such format; says why.
     """
-    entry = FORMATS[name]
+    content = make(name, bundle, metadata_of(read_config(folder)), opset)
+    entry = prove(folder, name, content, reference, advance)
+    write_whole(folder / FORMATS[name].filename, content)
+    certify(folder, FORMATS[name].filename, entry)
+    return entry
+
+
+def prove(
+    folder: Path, name: str, content: bytes, reference: Reference, advance: Advance
+) -> dict[str, Any]:
+    """The certificate's entry for an artefact of the format `name`; errors as `write_artefact`'s."""
+    kind = FORMATS[name]
+    findings = measure(reference, open_content(name, content), kind.filename, advance)
+    check(findings, kind.gate, kind.filename)
     config = read_config(folder)
-    metadata = metadata_of(config)
-    content = make(name, bundle, metadata)
-    reference = torch_engine(bundle.model.float(), "cpu", None)
-    candidate = open_content(name, content, entry.filename)
-    findings = check(compare(reference, candidate, cases, advance), entry.gate, entry.filename)
-    certificate = {
+    return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "weights_sha256": config["weights_sha256"],
         "tokenizer_sha256": config["tokenizer_sha256"],
         "passed": True,
-        "gate": asdict(entry.gate),
-        **findings,
-        "cases": len(cases),
+        "gate": asdict(kind.gate),
+        **findings.entry(),
         "bytes": len(content),
-        "versions": {package: version(package) for package in ("torch", "onnx")},
+        "versions": _versions(),
     }
-    write_whole(folder / entry.filename, content)
-    certify(folder, entry.filename, certificate)
-    return certificate
 
 
-def make(name: str, bundle: Bundle, metadata: dict[str, str]) -> bytes:
-    """The artefact of the format `name`, as bytes."""
+def make(name: str, bundle: Bundle, metadata: dict[str, str], opset: int | None = None) -> bytes:
+    """The artefact of the format `name`, as bytes. Imports only what that format needs."""
     if name == "torchscript":
         from export.torchscript import export_torchscript
 
         return export_torchscript(bundle, metadata)
-    from export.onnx import export_onnx
+    if name == "pt2":
+        from export.pt2 import export_pt2
 
-    return export_onnx(bundle, metadata).SerializeToString()
+        return export_pt2(bundle, metadata)
+    from export.onnx import OPSET, export_onnx
+
+    dtype = torch.float16 if name == "onnx-fp16" else torch.float32
+    model = export_onnx(bundle, metadata, opset or OPSET, dtype)
+    if name == "onnx-int8":
+        from export.quantize import to_int8
+
+        model = to_int8(model)
+    return bytes(model.SerializeToString())
 
 
-def open_content(name: str, content: bytes, filename: str, device: str = "cpu") -> Engine:
+def open_content(name: str, content: bytes, device: str = "cpu") -> Engine:
     """The engine that will serve an artefact of the format `name`, from its bytes."""
-    if name == "torchscript":
-        from export.torchscript import load_torchscript
+    kind = next(kind for kind in BACKENDS.values() if kind.format == name)
+    assert kind.from_bytes is not None
+    return kind.from_bytes(content, FORMATS[name].filename, device, None)
 
-        return torch_engine(load_torchscript(content, device), device, None)
-    return onnx_engine(content, device, None, filename)
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # one of the two distributions of ONNX Runtime
+            continue
+    return found
