@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from export.certificate import read_artefact, read_config
 from export.formats import FORMATS
 from export.metadata import vocabulary_size
+from export.padding import skip_padding
 
 DEVICES = ("cpu", "cuda", "tensorrt")
 MAX_LENGTH = 256  # tokens: no artefact is proved beyond it
@@ -73,6 +74,7 @@ class BackendKind:
     """An entry of the table: on which devices it runs, and how it is opened.
 
     `from_folder` reads the checkpoint, `from_bytes` an artefact of `format`; one of the two is set.
+    `skips_padding`: on a CPU a ragged batch is run as smaller ones of like length.
     """
 
     summary: str
@@ -80,6 +82,7 @@ class BackendKind:
     from_folder: Callable[[Path, str, int | None], Engine] | None = None
     from_bytes: Callable[[bytes, str, str, int | None], Engine] | None = None
     format: str | None = None
+    skips_padding: bool = False
 
 
 def open_backend(
@@ -110,18 +113,23 @@ def open_backend(
         labels=list(config["labels"]),
         max_length=int(config["max_length"]),
         vocabulary_size=vocabulary_size(config),
-        engine=_engine(Path(folder), kind, device, threads),
+        engine=_engine(Path(folder), kind, config, device, threads),
     )
 
 
-def _engine(folder: Path, kind: BackendKind, device: str, threads: int | None) -> Engine:
+def _engine(
+    folder: Path, kind: BackendKind, config: dict[str, Any], device: str, threads: int | None
+) -> Engine:
     if kind.format is None:
         assert kind.from_folder is not None
         return kind.from_folder(folder, device, threads)
     assert kind.from_bytes is not None
     filename = FORMATS[kind.format].filename
     content, _ = read_artefact(folder, filename)
-    return kind.from_bytes(content, str(folder / filename), device, threads)
+    engine = kind.from_bytes(content, str(folder / filename), device, threads)
+    if device != "cpu" or not kind.skips_padding or config["arguments"].get("reads_padding"):
+        return engine
+    return skip_padding(engine)
 
 
 def _lazily(module: str, function: str) -> Callable[..., Engine]:
@@ -153,9 +161,13 @@ BACKENDS: dict[str, BackendKind] = {
     "pt2": BackendKind(
         "torch.export, by torch", _TORCH_DEVICES, from_bytes=_lazily(_TORCH, "pt2"), format="pt2"
     ),
-    "onnx": BackendKind("ONNX Runtime, float32", DEVICES, from_bytes=_onnx, format="onnx"),
+    "onnx": BackendKind(
+        "ONNX Runtime, float32", DEVICES, from_bytes=_onnx, format="onnx", skips_padding=True
+    ),
     "onnx-fp16": BackendKind(
         "ONNX Runtime, float16", DEVICES, from_bytes=_onnx, format="onnx-fp16"
     ),
-    "onnx-int8": BackendKind("ONNX Runtime, int8", ("cpu",), from_bytes=_onnx, format="onnx-int8"),
+    "onnx-int8": BackendKind(
+        "ONNX Runtime, int8", ("cpu",), from_bytes=_onnx, format="onnx-int8", skips_padding=True
+    ),
 }

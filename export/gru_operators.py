@@ -87,9 +87,7 @@ class ScanGRU(nn.Module):
         real = (step < lengths.unsqueeze(0)).unsqueeze(2)  # (T, B, 1)
         outputs, states = [], []
         for number, backward in enumerate(self.backward):
-            weights = Weights(
-                *(getattr(self, f"{name}_{number}") for name in Weights._fields)  # noqa: B009
-            )
+            weights = Weights(*(getattr(self, f"{name}_{number}") for name in Weights._fields))
             h = None if initial is None else initial[number]
             each, last = _scan(x, real, weights, h, backward)
             outputs.append(each)

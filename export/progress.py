@@ -39,8 +39,8 @@ class Progress:
         self._bar.stop()
 
     @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Callable[[], None]]:
-        """A bar of `total` units; calling what is given moves it on by one."""
+    def task(self, name: str, total: int | None) -> Iterator[Callable[[], None]]:
+        """A bar of `total` units (None: unknown); calling what is given moves it on by one."""
         task = self._bar.add_task(name, total=total)
         try:
             yield lambda: self._bar.advance(task)

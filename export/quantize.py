@@ -24,7 +24,9 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     """The float32 `model` with int8 weights; same inputs, outputs and metadata."""
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
-    del bare.graph.value_info[:]  # the quantizer transposes weights and leaves their old shapes here
+    del bare.graph.value_info[
+        :
+    ]  # the quantizer transposes weights and leaves their old shapes here
     with tempfile.TemporaryDirectory() as folder:  # the quantizer writes a file
         path = Path(folder) / "model.onnx"
         quantize_dynamic(
@@ -33,7 +35,7 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
             op_types_to_quantize=["MatMul", "Gemm"],
             per_channel=True,
             weight_type=QuantType.QInt8,
-            extra_options={"MatMulConstBOnly": True},
+            extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         quantised = onnx.load(path)
     initializers = {each.name: each for each in quantised.graph.initializer}
@@ -51,7 +53,9 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     return quantised
 
 
-def symmetric(weights: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def symmetric(
+    weights: NDArray[np.float32], axis: int
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """`weights` ≈ quantised · scale, with one scale for each index of `axis`; the other dimensions
     of `scale` are 1."""
     others = tuple(i for i in range(weights.ndim) if i != axis)
@@ -73,7 +77,9 @@ def _quantise_embedding(
 ) -> None:
     """Gather(table, ids) becomes Cast(Gather(int8 table, ids)) · Gather(scales, ids)."""
     table, ids, output = node.input[0], node.input[1], node.output[0]
-    quantised, scale = symmetric(numpy_helper.to_array(initializers[table]), axis=0)  # (V, E), (V, 1)
+    quantised, scale = symmetric(
+        numpy_helper.to_array(initializers[table]), axis=0
+    )  # (V, E), (V, 1)
     names = [f"{output}_{part}" for part in ("int8", "scale", "wide")]
     graph.initializer.append(numpy_helper.from_array(quantised, f"{table}_int8"))
     graph.initializer.append(numpy_helper.from_array(scale, f"{table}_scale"))

@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-DEFAULT_SOURCE = "embedded:10000"  # whose test split has 1,000
-
 
 @dataclass(frozen=True)
 class LabelledSet:

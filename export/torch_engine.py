@@ -46,9 +46,7 @@ def torch_engine(module: Any, device: str, threads: int | None) -> Any:
     if threads is not None:
         torch.set_num_threads(threads)
 
-    def run(
-        input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    def run(input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.inference_mode():
             ids = torch.from_numpy(input_ids).to(device)
             logits = module(ids, torch.from_numpy(attention_mask).to(device))
