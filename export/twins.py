@@ -55,7 +55,7 @@ def onnx_twin(model: Classifier, dtype: torch.dtype) -> nn.Module:
 
 def torch_export_twin(model: Classifier) -> nn.Module:
     """A copy of `model` in float32 whose recurrence keeps its length dynamic in `torch.export`."""
-    twin = copy.deepcopy(model).eval().float()
+    twin = copy.deepcopy(model).eval().float().requires_grad_(False)
     if isinstance(twin.backbone, EncoderDecoder | CustomGRUEncoder):
         twin.backbone = RecurrentTwin(twin.backbone, ScanGRU)
     return twin
