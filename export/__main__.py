@@ -21,8 +21,8 @@ examples:
   python -m export runs/1-gru/best --reviews reviews.csv --limit 5000
   python -m export --list                              the formats
 
-An artefact that does not answer as the checkpoint does is not written: exit status 1. What is proved,
-on what, and how it came out lies beside the artefacts, in parity.json.
+An artefact that does not answer as the checkpoint does is not written: exit status 1. What was
+proved, on what, and how it came out lies beside the artefacts, in parity.json.
 """
 
 

@@ -1,7 +1,7 @@
 """A GRU layer as one operator, in two dialects with the same call.
 
-`OnnxGRU` exists only inside an ONNX export: the operator has no torch kernel. `ScanGRU` runs in torch
-and keeps the length dynamic under `torch.export`, where `nn.GRU` is unrolled to the example's.
+`OnnxGRU` exists only inside an ONNX export: the operator has no torch kernel. `ScanGRU` runs in
+torch and keeps the length dynamic in `torch.export`, where `nn.GRU` is unrolled to the example's.
 T steps come first in here: (T, B, ...).
 """
 

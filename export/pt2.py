@@ -1,4 +1,4 @@
-"""`torch.export`'s archive: the graph with its weights, which torch loads without the model's code."""
+"""`torch.export`'s archive: graph and weights, which torch loads without the model's code."""
 
 import io
 
