@@ -69,8 +69,8 @@ def _bert_attention(
 ) -> tuple[Tensor, None]:
     """`query`, `key`, `value` (B, heads, T, w) -> (B, T, heads, w); transformers' signature."""
     batch_size, num_heads, steps, width = query.shape
-    rows = [tensor.transpose(1, 2).flatten(2) for tensor in (query, key, value)]  # (B, T, D)
-    attended = multi_head_attention(*rows, attention_mask, num_heads)
+    q, k, v = (tensor.transpose(1, 2).flatten(2) for tensor in (query, key, value))  # (B, T, D)
+    attended = multi_head_attention(q, k, v, attention_mask, num_heads)
     return attended.reshape(batch_size, steps, num_heads, width), None
 
 

@@ -3,12 +3,15 @@ storage where it does not.
 
 Linear layers are quantised dynamically, a scale an output channel: activations become uint8 as they
 come, so that no calibration set is needed. Embeddings keep a scale a row and are widened after the
-look-up. A `GRU`'s weights are stored as int8, a scale an output channel, and widened when the session is
-made: ONNX Runtime has no int8 kernel for the operator, and an int8 loop over its steps is slower at
-batch 1 than the float32 operator.
+look-up. A `GRU`'s weights are stored as int8, a scale an output channel, and widened when the
+session is made: ONNX Runtime has no int8 kernel for the operator, and an int8 loop over its steps
+is slower at batch 1 than the float32 operator.
 """
 
+import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +27,9 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     """The float32 `model` with int8 weights; same inputs, outputs and metadata."""
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
-    del bare.graph.value_info[
-        :
-    ]  # the quantizer transposes weights and leaves their old shapes here
-    with tempfile.TemporaryDirectory() as folder:  # the quantizer writes a file
+    # The quantizer transposes weights and leaves their old shapes in here.
+    del bare.graph.value_info[:]
+    with tempfile.TemporaryDirectory() as folder, _quiet():  # the quantizer writes a file
         path = Path(folder) / "model.onnx"
         quantize_dynamic(
             bare,
@@ -64,6 +66,18 @@ def symmetric(
     return np.rint(weights / scale).astype(np.int8), scale
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantizer's advice, on the root logger, to fold constants first: they are."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
 def _is_large(initializer: onnx.TensorProto | None) -> bool:
     return (
         initializer is not None
@@ -77,12 +91,13 @@ def _quantise_embedding(
 ) -> None:
     """Gather(table, ids) becomes Cast(Gather(int8 table, ids)) · Gather(scales, ids)."""
     table, ids, output = node.input[0], node.input[1], node.output[0]
-    quantised, scale = symmetric(
-        numpy_helper.to_array(initializers[table]), axis=0
-    )  # (V, E), (V, 1)
+    if f"{table}_int8" not in initializers:  # another look-up in the same table may have made it
+        weights = numpy_helper.to_array(initializers[table])
+        for tensor, part in zip(symmetric(weights, axis=0), ("int8", "scale"), strict=True):
+            added = numpy_helper.from_array(tensor, f"{table}_{part}")  # (V, E), (V, 1)
+            graph.initializer.append(added)
+            initializers[added.name] = added
     names = [f"{output}_{part}" for part in ("int8", "scale", "wide")]
-    graph.initializer.append(numpy_helper.from_array(quantised, f"{table}_int8"))
-    graph.initializer.append(numpy_helper.from_array(scale, f"{table}_scale"))
     position = list(graph.node).index(node)
     graph.node.remove(node)
     replacement = [

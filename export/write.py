@@ -55,7 +55,7 @@ def write_artefact(
 def prove(
     folder: Path, name: str, content: bytes, reference: Reference, advance: Advance
 ) -> dict[str, Any]:
-    """The certificate's entry for an artefact of the format `name`; errors as `write_artefact`'s."""
+    """The certificate's entry for an artefact of the format `name`, or a `ParityError`."""
     kind = FORMATS[name]
     findings = measure(reference, open_content(name, content), kind.filename, advance)
     check(findings, kind.gate, kind.filename)

@@ -55,7 +55,8 @@ def test_eager_is_the_checkpoint(save_bundle: SaveBundle) -> None:
     input_ids, mask = batch([3, 7], 7)
     with torch.inference_mode():
         expected = load(folder).model(torch.from_numpy(input_ids), torch.from_numpy(mask))
-    np.testing.assert_array_equal(backend(input_ids, mask), expected.numpy())
+    # not bit for bit: torch chooses kernels by the alignment of its buffers
+    np.testing.assert_allclose(backend(input_ids, mask), expected.numpy(), atol=1e-6, rtol=0)
     assert backend.labels == ["negative", "positive"]
 
 
