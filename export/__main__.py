@@ -130,11 +130,12 @@ def _export(given: argparse.Namespace) -> int:
     from export.parity import ParityError
     from export.progress import Progress
     from export.reviews import labelled_set
-    from export.write import reference_of, write_artefact
+    from export.write import Exporter, reference_of, write_artefact
     from models.bundle import load
 
     bundle = load(given.bundle)
     reviews = labelled_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
+    exporter = Exporter(given.bundle, bundle, given.opset)
     table, failed = findings_table(), []
     with Progress() as progress:
         with progress.task("the checkpoint's answers", None) as advance:
@@ -143,9 +144,7 @@ def _export(given: argparse.Namespace) -> int:
             start, filename = time.perf_counter(), FORMATS[name].filename
             with progress.task(f"export and prove {filename}", reference.batches) as advance:
                 try:
-                    entry = write_artefact(
-                        given.bundle, bundle, name, reference, advance, given.opset
-                    )
+                    entry = write_artefact(exporter, name, reference, advance)
                 except ParityError as error:
                     failed.append(str(error))
                     continue

@@ -76,7 +76,7 @@ def review_cases(rows: list[list[int]], size: int = 32) -> Iterator[Case]:
     """Real reviews, as token ids, in batches of their own order, padded to the longest of each."""
     for start in range(0, len(rows), size):
         input_ids, attention_mask = padded(rows[start : start + size])
-        yield Case(f"reviews {start}.. of the labelled set", input_ids, attention_mask)
+        yield Case(f"labelled reviews from {start} on", input_ids, attention_mask)
 
 
 def padded(rows: list[list[int]]) -> tuple[Ids, Ids]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,70 +31,21 @@ def reference_of(
     return Reference.of(engine, batches, reviews.rows, reviews.labels, reviews.source, advance)
 
 
-def write_artefact(
-    folder: Path,
-    bundle: Bundle,
-    name: str,
-    reference: Reference,
-    advance: Advance = lambda: None,
-    opset: int | None = None,
-) -> dict[str, Any]:
-    """Exports `bundle`, which was loaded from `folder`, to the format `name`; returns the
-    certificate's entry. Until the proof holds, nothing in the folder changes.
+class Exporter:
+    """Makes the artefacts of one bundle; the float32 graph, which int8 starts from, once."""
 
-    Raises:
-        ParityError: the artefact does not answer as the checkpoint does.
-        ValueError: this architecture has no such format; says why.
-    """
-    content = make(name, bundle, metadata_of(read_config(folder)), opset)
-    entry = prove(folder, name, content, reference, advance)
-    write_whole(folder / FORMATS[name].filename, content)
-    certify(folder, FORMATS[name].filename, entry)
-    return entry
+    def __init__(self, folder: Path, bundle: Bundle, opset: int | None = None) -> None:
+        self.folder = folder
+        self.bundle = bundle
+        self.opset = opset
+        self.metadata = metadata_of(read_config(folder))
 
+    @cached_property
+    def graph(self) -> Any:
+        """The classifier as an ONNX graph in float32."""
+        return self._graph(torch.float32)
 
-def prove(
-    folder: Path, name: str, content: bytes, reference: Reference, advance: Advance
-) -> dict[str, Any]:
-    """The certificate's entry for an artefact of the format `name`, or a `ParityError`."""
-    kind = FORMATS[name]
-    findings = measure(reference, open_content(name, content), kind.filename, advance)
-    check(findings, kind.gate, kind.filename)
-    config = read_config(folder)
-    return {
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "weights_sha256": config["weights_sha256"],
-        "tokenizer_sha256": config["tokenizer_sha256"],
-        "passed": True,
-        "gate": asdict(kind.gate),
-        **findings.entry(),
-        "bytes": len(content),
-        "versions": _versions(),
-    }
-
-
-def make(name: str, bundle: Bundle, metadata: dict[str, str], opset: int | None = None) -> bytes:
-    """The artefact of the format `name`, as bytes. Imports only what that format needs."""
-    if name == "torchscript":
-        from export.torchscript import export_torchscript
-
-        return export_torchscript(bundle, metadata)
-    if name == "pt2":
-        from export.pt2 import export_pt2
-
-        return export_pt2(bundle, metadata)
-    from export.onnx import OPSET, export_onnx
-
-    dtype = torch.float16 if name == "onnx-fp16" else torch.float32
-    model = export_onnx(bundle, metadata, opset or OPSET, dtype)
-    if name == "onnx-int8":
-        from export.quantize import to_int8
-
-        model = to_int8(model)
-    return bytes(model.SerializeToString())
-
-
-def open_content(name: str, content: bytes, device: str = "cpu") -> Engine:
+    def open_content(name: str, content: bytes, device: str = "cpu") -> Engine:
     """The engine that will serve an artefact of the format `name`, from its bytes."""
     kind = next(kind for kind in BACKENDS.values() if kind.format == name)
     assert kind.from_bytes is not None

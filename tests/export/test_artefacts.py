@@ -1,4 +1,4 @@
-"""What is inside the artefacts: operators, metadata, int8 weights; and that they need no project."""
+"""What is inside the artefacts: operators, metadata, int8 weights; they need no project."""
 
 import json
 import subprocess
