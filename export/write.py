@@ -45,7 +45,70 @@ class Exporter:
         """The classifier as an ONNX graph in float32."""
         return self._graph(torch.float32)
 
-    def open_content(name: str, content: bytes, device: str = "cpu") -> Engine:
+    def make(self, name: str) -> bytes:
+        """The artefact of the format `name`. Imports only what that format needs."""
+        if name == "torchscript":
+            from export.torchscript import export_torchscript
+
+            return export_torchscript(self.bundle, self.metadata)
+        if name == "pt2":
+            from export.pt2 import export_pt2
+
+            return export_pt2(self.bundle, self.metadata)
+        if name == "onnx-fp16":
+            graph = self._graph(torch.float16)
+        elif name == "onnx-int8":
+            from export.quantize import to_int8
+
+            graph = to_int8(self.graph)
+        else:
+            graph = self.graph
+        return bytes(graph.SerializeToString())
+
+    def _graph(self, dtype: torch.dtype) -> Any:
+        from export.onnx import OPSET, export_onnx
+
+        return export_onnx(self.bundle, self.metadata, self.opset or OPSET, dtype)
+
+
+def write_artefact(
+    exporter: Exporter, name: str, reference: Reference, advance: Advance = lambda: None
+) -> dict[str, Any]:
+    """Exports to the format `name`, into the bundle's folder; returns the certificate's entry.
+    Until the proof holds, nothing in the folder changes.
+
+    Raises:
+        ParityError: the artefact does not answer as the checkpoint does.
+    """
+    folder, filename = exporter.folder, FORMATS[name].filename
+    content = exporter.make(name)
+    entry = prove(folder, name, content, reference, advance)
+    write_whole(folder / filename, content)
+    certify(folder, filename, entry)
+    return entry
+
+
+def prove(
+    folder: Path, name: str, content: bytes, reference: Reference, advance: Advance
+) -> dict[str, Any]:
+    """The certificate's entry for an artefact of the format `name`, or a `ParityError`."""
+    kind = FORMATS[name]
+    findings = measure(reference, open_content(name, content), kind.filename, advance)
+    check(findings, kind.gate, kind.filename)
+    config = read_config(folder)
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "weights_sha256": config["weights_sha256"],
+        "tokenizer_sha256": config["tokenizer_sha256"],
+        "passed": True,
+        "gate": asdict(kind.gate),
+        **findings.entry(),
+        "bytes": len(content),
+        "versions": _versions(),
+    }
+
+
+def open_content(name: str, content: bytes, device: str = "cpu") -> Engine:
     """The engine that will serve an artefact of the format `name`, from its bytes."""
     kind = next(kind for kind in BACKENDS.values() if kind.format == name)
     assert kind.from_bytes is not None
