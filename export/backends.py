@@ -1,0 +1,173 @@
+"""One table of the engines that answer for a bundle, and one call for all of them.
+
+    backend = open_backend("runs/1-gru/best", "onnx")
+    logits = backend(input_ids, attention_mask)    # (B, T) int64 each -> (B, labels) float32
+
+Importing this, and opening an ONNX backend, imports neither torch nor transformers.
+"""
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.certificate import read_artefact, read_config
+from export.formats import FORMATS
+from export.metadata import vocabulary_size
+from export.padding import skip_padding
+
+DEVICES = ("cpu", "cuda", "tensorrt")
+MAX_LENGTH = 256  # tokens: no artefact is proved beyond it
+
+Ids = NDArray[np.int64]
+Logits = NDArray[np.float32]
+Engine = Callable[[Ids, Ids], Logits]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An opened engine. `labels[i]` names logit i; `max_length` is the bundle's, in tokens."""
+
+    name: str
+    device: str
+    labels: list[str]
+    max_length: int
+    vocabulary_size: int
+    engine: Engine
+
+    def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        """`input_ids`, `attention_mask` (B, T) int64, 1 = real token, padding on the right ->
+        logits (B, labels) float32. `ValueError` for any other shape, dtype or token id."""
+        for name, array in (("input_ids", input_ids), ("attention_mask", attention_mask)):
+            if array.dtype != np.int64 or array.ndim != 2:
+                raise ValueError(
+                    f"{name}: got {array.dtype} of shape {array.shape}; give int64 of shape (B, T)"
+                )
+        if input_ids.shape != attention_mask.shape:
+            raise ValueError(
+                f"attention_mask: its shape is {attention_mask.shape}, input_ids has "
+                f"{input_ids.shape}; give one mask value a token"
+            )
+        batch_size, steps = input_ids.shape
+        if batch_size < 1 or not 1 <= steps <= MAX_LENGTH:
+            raise ValueError(
+                f"input_ids: got shape {input_ids.shape}; allowed are at least one row of 1 to "
+                f"{MAX_LENGTH} tokens"
+            )
+        lowest, highest = int(input_ids.min()), int(input_ids.max())
+        if lowest < 0 or highest >= self.vocabulary_size:
+            wrong = lowest if lowest < 0 else highest
+            raise ValueError(
+                f"input_ids: got token id {wrong}; the model has ids 0 to "
+                f"{self.vocabulary_size - 1}; use the bundle's own tokenizer"
+            )
+        return self.engine(input_ids, attention_mask)
+
+
+@dataclass(frozen=True)
+class BackendKind:
+    """An entry of the table: on which devices it runs, and how it is opened.
+
+    `from_folder` reads the checkpoint, `from_bytes` an artefact of `format`; one of the two is set.
+    `skips_padding`: on a CPU a ragged batch is run as smaller ones of like length.
+    """
+
+    summary: str
+    devices: tuple[str, ...]
+    from_folder: Callable[[Path, str, int | None], Engine] | None = None
+    from_bytes: Callable[[bytes, str, str, int | None], Engine] | None = None
+    format: str | None = None
+    skips_padding: bool = False
+
+
+def open_backend(
+    folder: str | Path, name: str, *, threads: int | None = None, device: str = "cpu"
+) -> Backend:
+    """The bundle in `folder` behind the engine `name`. `threads` is that of the CPU, of one
+    call (None: the engine's default; torch's is the whole process's).
+
+    Raises:
+        FileNotFoundError: no such folder or artefact.
+        ValueError: an unknown name, a device that is not there, an artefact without proof.
+    """
+    if name not in BACKENDS:
+        close = difflib.get_close_matches(name, BACKENDS, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ValueError(f"backend: got {name!r}{hint}; allowed are {', '.join(BACKENDS)}")
+    kind = BACKENDS[name]
+    if device not in kind.devices:
+        raise ValueError(
+            f"device: got {device!r}; the backend {name} runs on {', '.join(kind.devices)}"
+        )
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads: got {threads}; give at least 1")
+    config = read_config(folder)
+    return Backend(
+        name=name,
+        device=device,
+        labels=list(config["labels"]),
+        max_length=int(config["max_length"]),
+        vocabulary_size=vocabulary_size(config),
+        engine=_engine(Path(folder), kind, config, device, threads),
+    )
+
+
+def _engine(
+    folder: Path, kind: BackendKind, config: dict[str, Any], device: str, threads: int | None
+) -> Engine:
+    if kind.format is None:
+        assert kind.from_folder is not None
+        return kind.from_folder(folder, device, threads)
+    assert kind.from_bytes is not None
+    filename = FORMATS[kind.format].filename
+    content, _ = read_artefact(folder, filename)
+    engine = kind.from_bytes(content, str(folder / filename), device, threads)
+    if device != "cpu" or not kind.skips_padding or config["arguments"].get("reads_padding"):
+        return engine
+    return skip_padding(engine)
+
+
+def _lazily(module: str, function: str) -> Callable[..., Engine]:
+    """A function that imports its engine's module at its first call: torch takes seconds."""
+
+    def opener(*arguments: Any) -> Engine:
+        engine: Engine = getattr(importlib.import_module(module), function)(*arguments)
+        return engine
+
+    return opener
+
+
+_TORCH, _TORCH_DEVICES = "export.torch_engine", ("cpu", "cuda")
+_onnx = _lazily("export.onnx_engine", "onnx_engine")
+
+BACKENDS: dict[str, BackendKind] = {
+    "eager": BackendKind(
+        "the checkpoint, by torch", _TORCH_DEVICES, from_folder=_lazily(_TORCH, "eager")
+    ),
+    "compiled": BackendKind(
+        "the checkpoint, by torch.compile", _TORCH_DEVICES, from_folder=_lazily(_TORCH, "compiled")
+    ),
+    "torchscript": BackendKind(
+        "TorchScript, by torch",
+        _TORCH_DEVICES,
+        from_bytes=_lazily(_TORCH, "torchscript"),
+        format="torchscript",
+    ),
+    "pt2": BackendKind(
+        "torch.export, by torch", _TORCH_DEVICES, from_bytes=_lazily(_TORCH, "pt2"), format="pt2"
+    ),
+    "onnx": BackendKind(
+        "ONNX Runtime, float32", DEVICES, from_bytes=_onnx, format="onnx", skips_padding=True
+    ),
+    "onnx-fp16": BackendKind(
+        "ONNX Runtime, float16", DEVICES, from_bytes=_onnx, format="onnx-fp16"
+    ),
+    "onnx-int8": BackendKind(
+        "ONNX Runtime, int8", ("cpu",), from_bytes=_onnx, format="onnx-int8", skips_padding=True
+    ),
+}

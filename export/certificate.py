@@ -1,0 +1,123 @@
+"""`parity.json`: which artefacts of a bundle were proved, by what, and their SHA-256.
+
+An artefact runs only with a certificate that fits it: the proof is of these bytes, made from these
+weights. Needs neither torch nor ONNX Runtime, so that serving starts fast.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+CERTIFICATE = "parity.json"
+CONFIG = "config.json"
+
+
+def verify_artefact(folder: str | Path, filename: str) -> dict[str, Any]:
+    """Checks the artefact `filename` in the bundle's `folder`; returns its certificate.
+
+    Raises:
+        FileNotFoundError: no such artefact.
+        ValueError: no certificate, one that did not pass, or one of other bytes or other weights.
+    """
+    return read_artefact(folder, filename)[1]
+
+
+def read_artefact(folder: str | Path, filename: str) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of an artefact and its certificate, after checking that the two belong together.
+
+    What is checked is what is returned: a file replaced in between is not run. Errors as
+    `verify_artefact`'s.
+    """
+    target = Path(folder)
+    again = f"write it with: python -m export {target}"
+    try:
+        content = (target / filename).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{target}: no {filename} in it; {again}") from None
+    entry = read_certificate(target).get(filename)
+    if not isinstance(entry, dict):
+        raise ValueError(f"{target / CERTIFICATE}: does not certify {filename}; {again}")
+    if entry.get("passed") is not True:
+        raise ValueError(f"{target / filename}: its parity was not proved ({CERTIFICATE}); {again}")
+    found = hashlib.sha256(content).hexdigest()
+    if found != entry.get("sha256"):
+        raise ValueError(
+            f"{target / filename}: its SHA-256 is {found}, {CERTIFICATE} certifies "
+            f"{entry.get('sha256')}; the file was changed after its proof; {again}"
+        )
+    weights = read_config(target).get("weights_sha256")
+    if entry.get("weights_sha256") != weights:
+        raise ValueError(
+            f"{target / filename}: was made from weights {entry.get('weights_sha256')}, the bundle "
+            f"has {weights}; {again}"
+        )
+    return content, entry
+
+
+def read_certificate(folder: Path) -> dict[str, Any]:
+    """Artefact -> its entry; empty where nothing was certified yet."""
+    path = folder / CERTIFICATE
+    if not path.exists():
+        return {}
+    value = _read_json(path)
+    version = value.get("schema_version")
+    if version != SCHEMA_VERSION or not isinstance(value.get("artefacts"), dict):
+        raise ValueError(
+            f"{path}: schema_version is {version!r}, this program reads {SCHEMA_VERSION}; "
+            f"write it anew with: python -m export {folder}"
+        )
+    artefacts: dict[str, Any] = value["artefacts"]
+    return artefacts
+
+
+def certify(folder: Path, filename: str, entry: dict[str, Any]) -> None:
+    """Puts `entry` for the artefact `filename` into the certificate; written whole or not at all.
+
+    Raises:
+        ValueError: an entry without the artefact's hash, or for something that did not pass.
+    """
+    if entry.get("passed") is not True or "sha256" not in entry:
+        raise ValueError(f"{filename}: only what passed, by its SHA-256, can be certified")
+    try:
+        artefacts = read_certificate(folder)
+    except ValueError:  # damaged, or of another version: what it certified is certified no more
+        artefacts = {}
+    artefacts[filename] = entry
+    text = json.dumps({"schema_version": SCHEMA_VERSION, "artefacts": artefacts}, indent=2)
+    write_whole(folder / CERTIFICATE, (text + "\n").encode())
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """A bundle's config.json, unverified; `models.bundle.verify` checks it against the files."""
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder}: no {CONFIG} in it; a bundle is a folder such as the best/ of a training run"
+        )
+    return _read_json(path)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that an interruption leaves the old one, never a half."""
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # broken JSON or broken UTF-8
+        raise ValueError(f"{path}: not JSON ({error}); the file is damaged") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: holds a {type(value).__name__}, wanted is an object")
+    return value

@@ -1,0 +1,77 @@
+"""`python -m export.parity BUNDLE`: proves the artefacts of a bundle again, as they lie there."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from export.__main__ import add_review_options, check_limit, findings_row, findings_table
+from export.certificate import certify, read_config, verify_artefact
+from export.formats import FORMATS, of_file
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: all proved; 1: one was not; 2: a user's mistake, in one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export.parity",
+        description="Prove a bundle's artefacts against its checkpoint, on every shape of input.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
+    parser.add_argument(
+        "--artefact", nargs="+", metavar="FILE", help="such as model.onnx (default: all there are)"
+    )
+    add_review_options(parser)
+    given = parser.parse_args(arguments)
+    try:
+        check_limit(given.limit)
+        read_config(given.bundle)
+        names = _formats(given.bundle, given.artefact)
+        return _prove(given, names)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"python -m export.parity: {error}", file=sys.stderr)
+        return 2
+
+
+def _formats(folder: Path, artefacts: list[str] | None) -> list[str]:
+    if artefacts:
+        names = [of_file(artefact) for artefact in artefacts]
+    else:
+        names = [name for name, kind in FORMATS.items() if (folder / kind.filename).is_file()]
+    if not names:
+        raise ValueError(f"{folder}: no artefact in it; write them with: python -m export {folder}")
+    for name in names:
+        verify_artefact(folder, FORMATS[name].filename)  # a changed file is not measured but named
+    return names
+
+
+def _prove(given: argparse.Namespace, names: list[str]) -> int:
+    # torch takes seconds to import: not for --help or a mistyped name
+    from export.parity import ParityError
+    from export.progress import Progress
+    from export.reviews import labelled_set
+    from export.write import prove, reference_of
+    from models.bundle import load
+
+    bundle = load(given.bundle)
+    reviews = labelled_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
+    table, failed = findings_table(), []
+    with Progress() as progress:
+        with progress.task("the checkpoint's answers", None) as advance:
+            reference = reference_of(given.bundle, bundle, reviews, advance)
+        for name in names:
+            start, filename = time.perf_counter(), FORMATS[name].filename
+            content = (given.bundle / filename).read_bytes()
+            with progress.task(f"prove {filename}", reference.batches) as advance:
+                try:
+                    entry = prove(given.bundle, name, content, reference, advance)
+                except ParityError as error:
+                    failed.append(str(error))
+                    continue
+            certify(given.bundle, filename, entry)
+            table.add_row(*findings_row(filename, entry, time.perf_counter() - start))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    for line in failed:
+        print(f"python -m export.parity: not proved: {line}", file=sys.stderr)
+    return 1 if failed else 0

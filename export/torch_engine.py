@@ -1,0 +1,62 @@
+"""The engines that are torch: eager, compiled, TorchScript, torch.export."""
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.bundle import load
+
+
+def eager(folder: Path, device: str, threads: int | None) -> Any:
+    """The checkpoint in `folder`, in float32."""
+    check_device(device)
+    return torch_engine(load(folder).model.float().to(device), device, threads)
+
+
+def compiled(folder: Path, device: str, threads: int | None) -> Any:
+    """The checkpoint under `torch.compile`, which compiles at the first calls."""
+    check_device(device)
+    model = torch.compile(load(folder).model.float().to(device), dynamic=True)
+    return torch_engine(model, device, threads)
+
+
+def torchscript(content: bytes, filename: str, device: str, threads: int | None) -> Any:
+    """A TorchScript file's content."""
+    check_device(device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # of TorchScript itself
+        module = torch.jit.load(io.BytesIO(content), map_location=device)
+    return torch_engine(module, device, threads)
+
+
+def pt2(content: bytes, filename: str, device: str, threads: int | None) -> Any:
+    """A `torch.export` file's content."""
+    check_device(device)
+    module = torch.export.load(io.BytesIO(content)).module()
+    return torch_engine(module.to(device), device, threads)
+
+
+def torch_engine(module: Any, device: str, threads: int | None) -> Any:
+    """Any torch module that is on `device` already."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+    def run(input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            ids = torch.from_numpy(input_ids).to(device)
+            logits = module(ids, torch.from_numpy(attention_mask).to(device))
+        answer: NDArray[np.float32] = logits.float().cpu().numpy()
+        return answer
+
+    return run
+
+
+def check_device(device: str) -> None:
+    """`ValueError` where torch has no such device here."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: got 'cuda', but torch finds no CUDA device; this machine has cpu")

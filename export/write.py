@@ -1,0 +1,125 @@
+"""Writes one artefact into its bundle: made, proved from its bytes, then renamed into place."""
+
+import hashlib
+from dataclasses import asdict
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from export.backends import BACKENDS, Engine
+from export.cases import cases
+from export.certificate import certify, read_config, write_whole
+from export.formats import FORMATS
+from export.metadata import metadata_of, vocabulary_size
+from export.parity import Advance, Reference, check, measure
+from export.reviews import LabelledSet
+from export.torch_engine import torch_engine
+from models.bundle import Bundle
+
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime")
+
+
+def reference_of(
+    folder: Path, bundle: Bundle, reviews: LabelledSet, advance: Advance = lambda: None
+) -> Reference:
+    """The checkpoint's own answers, in float32, on all cases and reviews."""
+    engine = torch_engine(bundle.model.float(), "cpu", None)
+    batches = cases(vocabulary_size(read_config(folder)))
+    return Reference.of(engine, batches, reviews.rows, reviews.labels, reviews.source, advance)
+
+
+class Exporter:
+    """Makes the artefacts of one bundle; the float32 graph, which int8 starts from, once."""
+
+    def __init__(self, folder: Path, bundle: Bundle, opset: int | None = None) -> None:
+        self.folder = folder
+        self.bundle = bundle
+        self.opset = opset
+        self.metadata = metadata_of(read_config(folder))
+
+    @cached_property
+    def graph(self) -> Any:
+        """The classifier as an ONNX graph in float32."""
+        return self._graph(torch.float32)
+
+    def make(self, name: str) -> bytes:
+        """The artefact of the format `name`. Imports only what that format needs."""
+        if name == "torchscript":
+            from export.torchscript import export_torchscript
+
+            return export_torchscript(self.bundle, self.metadata)
+        if name == "pt2":
+            from export.pt2 import export_pt2
+
+            return export_pt2(self.bundle, self.metadata)
+        if name == "onnx-fp16":
+            graph = self._graph(torch.float16)
+        elif name == "onnx-int8":
+            from export.quantize import to_int8
+
+            graph = to_int8(self.graph)
+        else:
+            graph = self.graph
+        return bytes(graph.SerializeToString())
+
+    def _graph(self, dtype: torch.dtype) -> Any:
+        from export.onnx import OPSET, export_onnx
+
+        return export_onnx(self.bundle, self.metadata, self.opset or OPSET, dtype)
+
+
+def write_artefact(
+    exporter: Exporter, name: str, reference: Reference, advance: Advance = lambda: None
+) -> dict[str, Any]:
+    """Exports to the format `name`, into the bundle's folder; returns the certificate's entry.
+    Until the proof holds, nothing in the folder changes.
+
+    Raises:
+        ParityError: the artefact does not answer as the checkpoint does.
+    """
+    folder, filename = exporter.folder, FORMATS[name].filename
+    content = exporter.make(name)
+    entry = prove(folder, name, content, reference, advance)
+    write_whole(folder / filename, content)
+    certify(folder, filename, entry)
+    return entry
+
+
+def prove(
+    folder: Path, name: str, content: bytes, reference: Reference, advance: Advance
+) -> dict[str, Any]:
+    """The certificate's entry for an artefact of the format `name`, or a `ParityError`."""
+    kind = FORMATS[name]
+    findings = measure(reference, open_content(name, content), kind.filename, advance)
+    check(findings, kind.gate, kind.filename)
+    config = read_config(folder)
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "weights_sha256": config["weights_sha256"],
+        "tokenizer_sha256": config["tokenizer_sha256"],
+        "passed": True,
+        "gate": asdict(kind.gate),
+        **findings.entry(),
+        "bytes": len(content),
+        "versions": _versions(),
+    }
+
+
+def open_content(name: str, content: bytes, device: str = "cpu") -> Engine:
+    """The engine that will serve an artefact of the format `name`, from its bytes."""
+    kind = next(kind for kind in BACKENDS.values() if kind.format == name)
+    assert kind.from_bytes is not None
+    return kind.from_bytes(content, FORMATS[name].filename, device, None)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # one of the two distributions of ONNX Runtime
+            continue
+    return found

@@ -1,0 +1,170 @@
+"""What is inside the artefacts: operators, metadata, int8 weights; they need no project."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from export.__main__ import main
+from export.backends import open_backend
+from export.quantize import symmetric
+
+SaveBundle = Callable[..., Path]
+
+
+def exported(folder: Path, *formats: str) -> None:
+    assert main([str(folder), "--format", *formats, "--limit", "20"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "operators"),
+    [
+        # two layers; step 0 needs one token of the last layer's forward direction
+        ("gru-encoder", {"GRU": 3, "Loop": 0, "Scan": 0}),
+        ("custom-gru", {"GRU": 3, "Loop": 0, "Scan": 0}),
+        ("gru-encoder-decoder", {"GRU": 4, "Loop": 0, "Scan": 0}),
+        ("transformer", {"MultiHeadAttention": 2, "LayerNormalization": 5, "Softmax": 0}),
+        ("bert", {"MultiHeadAttention": 2, "LayerNormalization": 5, "Softmax": 0}),
+    ],
+)
+def test_recurrence_attention_and_norms_are_single_operators(
+    architecture: str, operators: dict[str, int], save_bundle: SaveBundle
+) -> None:
+    folder = save_bundle(architecture)
+    exported(folder, "onnx")
+    model = onnx.load(folder / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    found = Counter(node.op_type for node in model.graph.node)
+    assert {name: found[name] for name in operators} == operators
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(metadata["labels"]) == config["labels"]
+    assert json.loads(metadata["provenance"]) == config["provenance"]
+    assert metadata["tokenizer_sha256"] == config["tokenizer_sha256"]
+    assert int(metadata["max_length"]) == config["max_length"]
+    assert str(Path.cwd()) not in str(model), "no path of the machine it was made on"
+
+
+@pytest.mark.parametrize("architecture", ["gru-encoder", "transformer", "ngram-bag"])
+def test_int8_keeps_large_weights_in_a_quarter_of_the_space(
+    architecture: str, save_bundle: SaveBundle
+) -> None:
+    sizes = {"embedding_size": 32, "hidden_size": 32, "embed_dim": 32, "hidden_dim": 64}
+    takes = {
+        "gru-encoder": ("embedding_size", "hidden_size"),
+        "transformer": ("embed_dim", "hidden_dim"),
+        "ngram-bag": ("embedding_size",),
+    }
+    others = {name: sizes[name] for name in takes[architecture]}
+    folder = save_bundle(architecture, vocabulary_size=3000, **others)
+    exported(folder, "onnx", "onnx-int8")
+    whole, small = (onnx.load(folder / name) for name in ("model.onnx", "model.int8.onnx"))
+    weights = [numpy_helper.to_array(each) for each in small.graph.initializer]
+    assert {each.dtype for each in weights if each.size >= 3000 * 32} == {np.dtype(np.int8)}
+    assert len(small.SerializeToString()) < 0.4 * len(whole.SerializeToString())
+    assert [each.key for each in small.metadata_props] == [
+        each.key for each in whole.metadata_props
+    ]
+
+
+def test_symmetric_quantisation_errs_by_half_a_step_at_most() -> None:
+    weights = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float32)
+    weights[3] = 0
+    quantised, scale = symmetric(weights, axis=0)
+    assert quantised.dtype == np.int8 and scale.shape == (5, 1)
+    assert (np.abs(quantised * scale - weights) <= scale / 2 + 1e-7).all()
+    assert np.abs(quantised[[0, 1, 2, 4]]).max(axis=1).tolist() == [127] * 4
+
+
+def test_torchscript_loads_with_torch_alone(save_bundle: SaveBundle, tmp_path: Path) -> None:
+    folder = save_bundle("gru-encoder-decoder")
+    exported(folder, "torchscript")
+    program = f"""
+import sys, torch
+extra = {{"labels": ""}}
+module = torch.jit.load({str(folder / "model.ts")!r}, _extra_files=extra)
+ids = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
+print(module(ids, (ids != 0).long()).tolist(), extra["labels"].decode())
+assert not {{"models", "export", "transformers"}} & set(sys.modules)
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120, check=True,
+    )  # fmt: skip
+    logits, _, labels = run.stdout.partition("]] ")
+    ids = np.array([[2, 5, 6, 3], [2, 7, 3, 0]])
+    wanted = open_backend(folder, "eager")(ids, (ids != 0).astype(np.int64))
+    np.testing.assert_allclose(json.loads(logits + "]]"), wanted, atol=1e-6)
+    assert json.loads(labels) == ["negative", "positive"]
+
+
+def test_onnx_runs_without_torch(save_bundle: SaveBundle) -> None:
+    folder = save_bundle("gru-encoder")
+    exported(folder, "onnx")
+    program = f"""
+import sys, numpy
+from export.backends import open_backend
+ids = numpy.array([[2, 5, 3]])
+print(open_backend({str(folder)!r}, "onnx")(ids, numpy.ones_like(ids)).shape)
+assert not {{"torch", "transformers", "onnx"}} & set(sys.modules)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (run.returncode, run.stdout) == (0, "(1, 2)\n"), run.stderr
+
+
+def test_a_device_that_is_not_there_is_an_error_that_names_what_is(
+    save_bundle: SaveBundle,
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    folder = save_bundle("ngram-bag")
+    exported(folder, "onnx", "torchscript")
+    for name, device in (("onnx", "cuda"), ("onnx", "tensorrt"), ("torchscript", "cuda")):
+        with pytest.raises(ValueError, match=r"device: got .* this machine has cpu"):
+            open_backend(folder, name, device=device)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{missing}"], "no config.json in it"),
+        (["{bundle}", "--format", "onx"], "did you mean 'onnx'"),
+        (["{bundle}", "--opset", "11"], "--opset: got 11; allowed are"),
+        (["{bundle}", "--limit", "0"], "--limit: got 0"),
+        (["{bundle}", "--reviews", "/no/such.csv"], "no such file"),
+        (["{half}"], "no model.safetensors in it"),
+        (["{damaged}"], "its SHA-256 is"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(
+    arguments: list[str],
+    words: str,
+    save_bundle: SaveBundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = save_bundle("ngram-bag")
+    half, damaged = tmp_path / "half", tmp_path / "damaged"
+    for copy in (half, damaged):
+        copy.mkdir()
+        for path in bundle.iterdir():
+            (copy / path.name).write_bytes(path.read_bytes())
+    (half / "model.safetensors").unlink()
+    (damaged / "model.safetensors").write_bytes(b"0" * 100)
+    places = {"missing": tmp_path / "none", "bundle": bundle, "half": half, "damaged": damaged}
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1

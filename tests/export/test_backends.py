@@ -1,0 +1,102 @@
+"""Every backend answers as the checkpoint does, for every architecture, or refuses in one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from export.__main__ import main
+from export.backends import BACKENDS, open_backend
+from models.bundle import load
+from models.registry import ARCHITECTURES
+
+SaveBundle = Callable[..., Path]
+
+# float32 sums of at most 12 terms, added in another order
+TOLERANCE = 1e-5
+
+
+def batch(lengths: list[int], steps: int) -> tuple[Any, Any]:
+    random = np.random.default_rng(0)
+    input_ids = random.integers(0, 17, (len(lengths), steps))
+    mask = (np.arange(steps) < np.array(lengths)[:, None]).astype(np.int64)
+    return input_ids, mask
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_export_answers_as_the_checkpoint(
+    architecture: str, save_bundle: SaveBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_bundle(architecture)
+    # parity over all cases is proved elsewhere; here the artefact as a user opens it
+    monkeypatch.setattr("export.cases.LENGTHS", (1, 9, 256))
+    monkeypatch.setattr("export.cases.BATCHES", (1, 3))
+    assert main([str(folder)]) == 0
+    model = load(folder).model
+    names = [name for name, kind in BACKENDS.items() if kind.format]
+    assert names
+    for name in names:
+        backend = open_backend(folder, name, threads=1)
+        for lengths, steps in (([1], 1), ([4, 9, 1], 9), ([0, 5], 5), ([256, 17], 256)):
+            input_ids, mask = batch(lengths, steps)
+            with torch.inference_mode():
+                expected = model(torch.from_numpy(input_ids), torch.from_numpy(mask)).numpy()
+            found = backend(input_ids, mask)
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
+
+
+def test_eager_is_the_checkpoint(save_bundle: SaveBundle) -> None:
+    folder = save_bundle("gru-encoder")
+    backend = open_backend(folder, "eager")
+    input_ids, mask = batch([3, 7], 7)
+    with torch.inference_mode():
+        expected = load(folder).model(torch.from_numpy(input_ids), torch.from_numpy(mask))
+    # not bit for bit: torch chooses kernels by the alignment of its buffers
+    np.testing.assert_allclose(backend(input_ids, mask), expected.numpy(), atol=1e-6, rtol=0)
+    assert backend.labels == ["negative", "positive"]
+
+
+@pytest.mark.parametrize(
+    ("input_ids", "mask", "words"),
+    [
+        (np.array([[99]]), np.array([[1]]), "token id 99"),
+        (np.array([[-1]]), np.array([[1]]), "token id -1"),
+        (np.zeros((1, 257), np.int64), np.ones((1, 257), np.int64), "1 to 256 tokens"),
+        (np.zeros((0, 3), np.int64), np.ones((0, 3), np.int64), "at least one row"),
+        (np.zeros((1, 0), np.int64), np.ones((1, 0), np.int64), "at least one row"),
+        (np.zeros((2, 3), np.int64), np.ones((2, 4), np.int64), "one mask value a token"),
+        (np.zeros((2, 3), np.int32), np.ones((2, 3), np.int64), "int64"),
+        (np.zeros(3, np.int64), np.ones(3, np.int64), "(B, T)"),
+    ],
+)
+def test_a_wrong_batch_is_refused_in_one_line(
+    input_ids: Any, mask: Any, words: str, save_bundle: SaveBundle
+) -> None:
+    backend = open_backend(save_bundle("ngram-bag"), "eager")
+    with pytest.raises(ValueError) as error:
+        backend(input_ids, mask)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"name": "onx"}, "did you mean 'onnx'"),
+        ({"name": "eager", "device": "tensorrt"}, "runs on cpu, cuda"),
+        ({"name": "eager", "threads": 0}, "at least 1"),
+    ],
+)
+def test_a_wrong_choice_is_refused_in_one_line(
+    arguments: dict[str, Any], words: str, save_bundle: SaveBundle
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        open_backend(save_bundle("ngram-bag"), **arguments)
+
+
+def test_an_artefact_that_was_not_exported_is_named(save_bundle: SaveBundle) -> None:
+    with pytest.raises(FileNotFoundError, match="python -m export"):
+        open_backend(save_bundle("ngram-bag"), "onnx")
