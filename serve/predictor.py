@@ -1,6 +1,6 @@
 """Texts -> probabilities, from whatever answers: a bundle's backend, or an endpoint over HTTP.
 
-N texts. Importing this imports neither torch nor TorchServe; opening an ONNX backend does not either.
+N texts. Importing this imports neither torch nor TorchServe.
 """
 
 import json
