@@ -5,6 +5,7 @@ The model is a bag of word vectors in the plane: "good" leans to positive, "bad"
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from models.bundle import Bundle, save
 from models.registry import build
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", ResourceWarning)  # TorchServe leaves its version's file open
+    import ts  # noqa: F401
 
 WORDS = ["[PAD]", "[UNK]", "good", "bad", "book", "the", "a", "is", "not", "very"]
 LEANING = {"good": 2.0, "bad": -2.0, "very": 0.25, "not": -0.5}
