@@ -55,7 +55,8 @@ class Tally:
 
     def add(self, responses: Sequence[Response], scores: Scores) -> None:
         """Counts one batch of requests."""
-        found = Counter(("classifier_requests", str(each.status)) for each in responses)
+        found: Counter[tuple[str, ...]] = Counter()
+        found.update(("classifier_requests", str(each.status)) for each in responses)
         found.update(("classifier_errors", code) for each in responses for code in each.problems)
         found["classifier_batches", _up_to(len(responses))] += 1
         found["classifier_tokens",] += int(scores.tokens.sum())
@@ -92,7 +93,7 @@ def metrics_yaml() -> dict[str, Any]:
 
 
 def _metric(cache: Any, name: str, dimensions: tuple[str, ...]) -> Any:
-    if name in cache.cache.get("counter", {}):  # by the server's configuration; keys equal words
+    if any(name in kind for kind in cache.cache.values()):  # by the server's configuration
         return cache.get_metric(name)
     return cache.add_metric_to_cache(
         metric_name=name, unit="count", dimension_names=["ModelName", *dimensions]

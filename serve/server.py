@@ -50,6 +50,7 @@ class ServerConfig:
         port, management_port, metrics_port: on the loopback interface; None is any free one.
         token_minutes: after which tokens expire.
         buffered_socket: read the workers' sockets in chunks (see `serve.buffered_socket`).
+        python: of the workers; its environment needs torchserve, torch, tokenizers and the engine.
         logs: a folder; None is one that goes with the server.
         start_timeout, drain_timeout: seconds.
         serving: of each model's workers.
@@ -59,8 +60,9 @@ class ServerConfig:
     port: int | None = None
     management_port: int | None = None
     metrics_port: int | None = None
-    token_minutes: int = 60
+    token_minutes: float = 60
     buffered_socket: bool = True
+    python: Path = Path(sys.executable)
     logs: Path | None = None
     start_timeout: float = 120.0
     drain_timeout: float = 30.0
@@ -194,7 +196,7 @@ class Server:
             str(site / "ts" / "frontend" / "*"),
             "org.pytorch.serve.ModelServer",
             "--python",
-            sys.executable,
+            str(self.config.python),
             "-f",
             str(instance.config_file),
             "-ncs",  # no snapshots of the configuration

@@ -4,7 +4,9 @@ The model is a bag of word vectors in the plane: "good" leans to positive, "bad"
 """
 
 import hashlib
+import importlib.metadata
 import json
+import venv
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from models.bundle import Bundle, save
@@ -64,7 +68,16 @@ def make_bundle(folder: Path) -> Path:
     )
     write_onnx(folder / "model.onnx", table.numpy())
     certify(folder, "model.onnx")
+    write_torchscript(folder / "model.ts", model)
+    certify(folder, "model.ts")
     return folder
+
+
+def write_torchscript(path: Path, model: torch.nn.Module) -> None:
+    example = torch.ones(2, 3, dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript is deprecated, and traced constants
+        torch.jit.trace(model, (example, example)).save(str(path))
 
 
 def write_onnx(path: Path, table: np.ndarray) -> None:
@@ -117,6 +130,48 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_bundle(tmp_path: Path) -> Path:
     """A bundle's folder that a test may change."""
     return make_bundle(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python whose environment has torchserve, torch, an ONNX Runtime and tokenizers, with what
+    they require, and nothing else: not this project, above all."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    wanted = ["torchserve", "torch", "pyyaml", "tokenizers", "numpy"]
+    wanted += [name for name in ("onnxruntime-gpu", "onnxruntime") if is_installed(name)]
+    for name in required_by(wanted):
+        distribution = importlib.metadata.distribution(name)
+        tops = {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}
+        for top in tops - {"__pycache__"}:
+            link = site / top
+            if not link.exists():
+                link.symlink_to(str(distribution.locate_file(top)))
+    return folder / "bin" / "python"
+
+
+def is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def required_by(names: list[str]) -> set[str]:
+    """These distributions and, again and again, those that they require here."""
+    found: set[str] = set()
+    while names:
+        name = canonicalize_name(names.pop())
+        if name in found or not is_installed(name):
+            continue
+        found.add(name)
+        for line in importlib.metadata.requires(name) or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                names.append(requirement.name)
+    return found
 
 
 @pytest.fixture(name="certify")
