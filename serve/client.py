@@ -7,6 +7,8 @@ import random
 import ssl
 import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,7 +69,7 @@ class Prediction:
 
 
 class Client:
-    """Asks one model. May be shared by threads: each has its own kept-alive connection.
+    """Asks one model. May be shared by threads; connections are kept alive and used again.
 
     Args:
         url: where the model answers, such as http://127.0.0.1:8080/predictions/reviews, or with a
@@ -102,7 +104,8 @@ class Client:
         if token is None and self._token_file is None:
             self._token = os.environ.get(TOKEN_VARIABLE)
         self._timeout, self._attempts = timeout, attempts
-        self._local = threading.local()
+        self._idle: deque[http.client.HTTPConnection] = deque()
+        weakref.finalize(self, _close_all, self._idle)
         self._refreshing = threading.Lock()
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
@@ -125,11 +128,8 @@ class Client:
         return _prediction(self._ask({"text": text, "explain": True}))
 
     def close(self) -> None:
-        """Closes this thread's connection; the next request opens another."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+        """Closes the connections that are not in use; the next request opens another."""
+        _close_all(self._idle)
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps(question).encode("ascii")
@@ -141,7 +141,6 @@ class Client:
                     return answer
                 problem = f"status {status}"
             except (OSError, http.client.HTTPException) as error:
-                self.close()
                 status, problem = 0, f"{type(error).__name__}: {error}"
             if status and status not in RETRIED:
                 raise _refused(answer.get("error", answer), status)
@@ -170,17 +169,24 @@ class Client:
         return status, answer
 
     def _post(self, body: bytes, token: str | None) -> tuple[int, dict[str, Any]]:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._target.connect(self._timeout)
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        connection.request("POST", self._target.path, body=body, headers=headers)
-        response = connection.getresponse()
-        content = response.read()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._target.connect(self._timeout)
+        try:
+            connection.request("POST", self._target.path, body=body, headers=headers)
+            response = connection.getresponse()
+            content = response.read()
+        except BaseException:
+            connection.close()
+            raise
         if response.will_close:
-            self.close()
+            connection.close()
+        else:
+            self._idle.append(connection)
         try:
             answer = json.loads(content)
         except ValueError:  # a proxy's own page
@@ -236,6 +242,11 @@ class _Target:
         return http.client.HTTPSConnection(
             self.host, self.port, timeout=timeout, context=self.context
         )
+
+
+def _close_all(connections: deque[http.client.HTTPConnection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 _IDENTITY = ("model", "version")

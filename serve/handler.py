@@ -37,7 +37,7 @@ class Handler:
         self.classifier.predict(["warm up"])
         self.limits = Limits(**config["limits"])
         self.identity = Identity(context.model_name, context.manifest["model"]["modelVersion"])
-        self.tally = Tally(context.metrics, context.model_name)
+        self.tally = Tally(context.metrics, self.identity)
         if os.environ.get(buffered_socket.SWITCH) == "1":
             buffered_socket.install()
 

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from serve.classifier import Scores
-from serve.responses import Response
+from serve.responses import Identity, Response
 
 PERIOD = 1.0  # seconds between two reports
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 
-# name -> its dimensions after ModelName; all are counters
+MODEL = ("ModelName", "ModelVersion")
+# name -> its dimensions after those of the model; all are counters
 COUNTERS: dict[str, tuple[str, ...]] = {
     "classifier_requests": ("Outcome",),
     "classifier_errors": ("Code",),
@@ -34,10 +35,10 @@ COUNTERS: dict[str, tuple[str, ...]] = {
 class Tally:
     """Sums by metric and dimensions. `cache` is TorchServe's `context.metrics`."""
 
-    def __init__(self, cache: Any, model: str) -> None:
+    def __init__(self, cache: Any, identity: Identity) -> None:
         self._sums: Counter[tuple[str, ...]] = Counter()
         self._lock = threading.Lock()
-        self._model = model
+        self._model = [identity.model, identity.version]
         self._metrics = {name: _metric(cache, name, COUNTERS[name]) for name in COUNTERS}
         reporter = threading.Thread(
             target=self._report, args=(PERIOD,), name="metrics", daemon=True
@@ -74,7 +75,7 @@ class Tally:
             sums, self._sums = self._sums, Counter()
         for (name, *dimensions), value in sums.items():
             if value:
-                self._metrics[name].add_or_update(value, [self._model, *dimensions])
+                self._metrics[name].add_or_update(value, [*self._model, *dimensions])
 
     def _report(self, period: float) -> None:
         while True:
@@ -86,7 +87,7 @@ def metrics_yaml() -> dict[str, Any]:
     """The counters as TorchServe's metrics configuration wants them."""
     return {
         "counter": [
-            {"name": name, "unit": "count", "dimensions": ["ModelName", *dimensions]}
+            {"name": name, "unit": "count", "dimensions": [*MODEL, *dimensions]}
             for name, dimensions in COUNTERS.items()
         ]
     }
@@ -96,7 +97,7 @@ def _metric(cache: Any, name: str, dimensions: tuple[str, ...]) -> Any:
     if any(name in kind for kind in cache.cache.values()):  # by the server's configuration
         return cache.get_metric(name)
     return cache.add_metric_to_cache(
-        metric_name=name, unit="count", dimension_names=["ModelName", *dimensions]
+        metric_name=name, unit="count", dimension_names=[*MODEL, *dimensions]
     )
 
 

@@ -116,7 +116,11 @@ def certify(folder: Path, artefact: str, passed: bool = True) -> None:
     certificate = {"schema_version": 1, "artefacts": {}}
     if path.exists():
         certificate = json.loads(path.read_text())
-    certificate["artefacts"][artefact] = {"sha256": digest, "passed": passed}
+    certificate["artefacts"][artefact] = {
+        "sha256": digest,
+        "weights_sha256": json.loads((folder / "config.json").read_text())["weights_sha256"],
+        "passed": passed,
+    }
     path.write_text(json.dumps(certificate))
 
 

@@ -225,14 +225,14 @@ def test_what_is_counted_is_reported_once_without_any_text(
     lines = [line.split("|#type")[0] for line in caplog.messages if "[METRICS]" in line]
     counted = {line for line in lines if "microseconds" not in line}
     assert counted == {
-        "[METRICS]classifier_requests.Count:1|#ModelName:tiny,Outcome:200",
-        "[METRICS]classifier_requests.Count:1|#ModelName:tiny,Outcome:400",
-        "[METRICS]classifier_errors.Count:1|#ModelName:tiny,Code:wrong_type",
-        "[METRICS]classifier_errors.Count:1|#ModelName:tiny,Code:not_json",
-        "[METRICS]classifier_texts.Count:2|#ModelName:tiny,Truncated:false",
-        "[METRICS]classifier_tokens.Count:4|#ModelName:tiny",
-        "[METRICS]classifier_batches.Count:1|#ModelName:tiny,UpTo:2",
-        "[METRICS]classifier_positive_scores.Count:1|#ModelName:tiny,UpTo:0.8",
-        "[METRICS]classifier_positive_scores.Count:1|#ModelName:tiny,UpTo:0.1",
+        "[METRICS]classifier_requests.Count:1|#ModelName:tiny,ModelVersion:2.1,Outcome:200",
+        "[METRICS]classifier_requests.Count:1|#ModelName:tiny,ModelVersion:2.1,Outcome:400",
+        "[METRICS]classifier_errors.Count:1|#ModelName:tiny,ModelVersion:2.1,Code:wrong_type",
+        "[METRICS]classifier_errors.Count:1|#ModelName:tiny,ModelVersion:2.1,Code:not_json",
+        "[METRICS]classifier_texts.Count:2|#ModelName:tiny,ModelVersion:2.1,Truncated:false",
+        "[METRICS]classifier_tokens.Count:4|#ModelName:tiny,ModelVersion:2.1",
+        "[METRICS]classifier_batches.Count:1|#ModelName:tiny,ModelVersion:2.1,UpTo:2",
+        "[METRICS]classifier_positive_scores.Count:1|#ModelName:tiny,ModelVersion:2.1,UpTo:0.8",
+        "[METRICS]classifier_positive_scores.Count:1|#ModelName:tiny,ModelVersion:2.1,UpTo:0.1",
     }
     assert not any("good" in line or "secret" in line for line in caplog.messages)
