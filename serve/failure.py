@@ -1,11 +1,13 @@
 """Why a TorchServe did not come up, found in its logs: one line."""
 
+import os
 import re
 from pathlib import Path
 
-# What a worker prints when it ends; the cause is the last line of the traceback before it.
+_LONGEST = 1 << 18  # bytes of a log that are looked at
+# What a worker prints when it ends, and a traceback with it, whose last line is not indented.
 _WORKER_DIED = "Backend worker process died."
-_EXCEPTION = re.compile(r"(?:[\w.]+\.)?(\w*(?:Error|Exception|Failure|Fault)\b.*)")
+_EXCEPTION = re.compile(r"(?:\w+\.)*(\w+: .*)")
 _JAVA_REASONS = (
     (re.compile(r"Address already in use"), "a port was taken meanwhile; start again"),
     (re.compile(r"OutOfMemoryError"), "too little memory for Java"),
@@ -25,8 +27,9 @@ def explain_failure(logs: Path, exit_status: int | None) -> str | None:
         exit_status: of the front end, None while it runs.
     """
     worker = _read(logs / "worker.log")
-    if _WORKER_DIED in worker:
-        return f"a worker did not load the model: {_last_exception(worker)}"
+    exception = _exception(worker)
+    if exception:
+        return f"a worker did not load the model: {exception}"
     front = _read(logs / "server.log") + _read(logs / "java.log")
     for pattern, reason in _JAVA_REASONS:
         match = pattern.search(front)
@@ -38,18 +41,24 @@ def explain_failure(logs: Path, exit_status: int | None) -> str | None:
     return None
 
 
-def _last_exception(text: str) -> str:
-    found = "no reason in its log"
-    for line in text.splitlines():
-        # behind time and thread
-        match = _EXCEPTION.match(line.partition(" - ")[2].strip())
+def _exception(text: str) -> str | None:
+    """What the first worker that died of one says of it."""
+    _, died, rest = text.partition(_WORKER_DIED)
+    _, trace, rest = rest.partition("Traceback")
+    if not died or not trace:
+        return None
+    for line in rest.splitlines()[1:]:
+        match = _EXCEPTION.fullmatch(line.partition(" - ")[2])  # behind time and thread
         if match:
-            found = match[1]
-    return found
+            return match[1]
+    return None
 
 
 def _read(path: Path) -> str:
+    """The end of a log, which may be long, or no file at all."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LONGEST))
+            return file.read(_LONGEST).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""

