@@ -5,6 +5,7 @@ where this project is not installed: torchserve, torch, onnxruntime and tokenize
 same bundle and settings give the same bytes: entries are sorted, without times.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -16,16 +17,18 @@ from typing import Any
 
 import yaml
 
+from export.certificate import read_artefact, read_config
+from export.formats import FORMATS
 from serve.handler import CONFIG
-from serve.predictor import read_config
 from serve.requests import Limits
 
 ARTEFACTS = {
-    "onnx": "model.onnx",
-    "onnx-fp16": "model.fp16.onnx",
-    "onnx-int8": "model.int8.onnx",
-    "torchscript": "model.ts",
+    name: entry.filename
+    for name, entry in FORMATS.items()
+    if Path(entry.filename).suffix in (".onnx", ".ts")
 }
+"""Backend -> its artefact, of those that a worker can open without this project."""
+
 CARRIED = (
     "__init__",
     "attributions",
@@ -128,10 +131,14 @@ def _entries(
 ) -> dict[str, bytes]:
     """Every file of the archive: its name, its content."""
     settings = read_config(bundle)
-    from export.certificate import verify_artefact
-
+    tokenizer = (bundle / "tokenizer.json").read_bytes()
+    if hashlib.sha256(tokenizer).hexdigest() != settings["tokenizer_sha256"]:
+        raise ValueError(
+            f"{bundle / 'tokenizer.json'}: not the one that config.json names by its SHA-256; "
+            "restore it"
+        )
     artefact = ARTEFACTS[backend]
-    verify_artefact(bundle, artefact)
+    content, _ = read_artefact(bundle, artefact)
     serving = {
         "artefact": artefact,
         "backend": backend,
@@ -156,8 +163,10 @@ def _entries(
         "MAR-INF/MANIFEST.json": _json(manifest),
         "model-config.yaml": yaml.safe_dump(model_yaml(config)).encode(),
         CONFIG: _json(serving),
+        artefact: content,
+        "tokenizer.json": tokenizer,
     }
-    for file in (artefact, "tokenizer.json", "config.json", "parity.json"):
+    for file in ("config.json", "parity.json"):
         entries[file] = (bundle / file).read_bytes()
     for module in CARRIED:
         entries[f"serve/{module}.py"] = Path(__file__).with_name(f"{module}.py").read_bytes()

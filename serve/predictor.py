@@ -3,7 +3,6 @@
 N texts. Importing this imports neither torch nor TorchServe.
 """
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from export.backends import open_backend
 from serve.classifier import TextClassifier
 from serve.client import Client, Prediction
 
@@ -65,14 +65,10 @@ def open_predictor(
         return HttpPredictor(
             Client(str(target), token=token, token_file=token_file, management_url=management_url)
         )
-    from export.backends import open_backend
-
-    folder = Path(target)
-    config = read_config(folder)
-    engine = open_backend(folder, backend or DEFAULT_BACKEND, threads=threads, device=device)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    engine = open_backend(target, backend or DEFAULT_BACKEND, threads=threads, device=device)
+    tokenizer = Tokenizer.from_file(str(Path(target) / "tokenizer.json"))
     return TextClassifier(
-        tokenizer, engine, config["labels"], config["max_length"], batch_size=batch_size
+        tokenizer, engine, engine.labels, engine.max_length, batch_size=batch_size
     )
 
 
@@ -109,15 +105,3 @@ class HttpPredictor:
 
 def _row(prediction: Prediction) -> list[float]:
     return list(prediction.probabilities.values())
-
-
-def read_config(folder: Path) -> dict:
-    """The `config.json` of a bundle."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder}: no config.json in it; give a bundle's folder, such as the best/ of a "
-            "training run"
-        )
-    config: dict = json.loads(path.read_text(encoding="utf-8"))
-    return config
