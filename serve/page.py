@@ -58,15 +58,19 @@ class PageServer:
         self._server.server_close()
 
     def ask(self, question: Any) -> tuple[int, dict[str, Any]]:
-        """Status and answer for {"model": name, "text": text}."""
-        if not isinstance(question, dict) or question.get("model") not in self._clients:
+        """Status and answer for {"model": name, "text": text}.
+
+        What the endpoint refuses is an answer too: status 200 with an `error`.
+        """
+        model = question.get("model") if isinstance(question, dict) else None
+        if not isinstance(model, str) or model not in self._clients:
             return 422, {"error": {"message": "no such model"}}
         if not isinstance(question.get("text"), str):
             return 422, {"error": {"message": "no text"}}
         try:
-            return 200, asdict(self._clients[question["model"]].explain(question["text"]))
+            return 200, asdict(self._clients[model].explain(question["text"]))
         except ClientError as error:
-            return error.status or 502, {"error": {"message": str(error)}}
+            return 200, {"error": {"message": str(error)}}
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
         page = self
