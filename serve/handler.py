@@ -19,6 +19,7 @@ from serve.requests import Limits, read_request
 from serve.responses import Identity, Response, answer
 
 CONFIG = "serving.json"  # written by `serve.archive`
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Handler:
@@ -76,4 +77,4 @@ def _send(response: Response, context: Any, index: int) -> bytes:
     context.set_response_content_type(index, "application/json")
     if response.status != 200:
         context.set_response_status(response.status, "", index)
-    return json.dumps(response.body, ensure_ascii=False).encode("utf-8")
+    return _encode(response.body).encode("utf-8")

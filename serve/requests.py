@@ -11,6 +11,7 @@ v2      KServe's second (Open Inference Protocol): {"inputs": [{"name": "text", 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from serve.problems import Problem
@@ -76,6 +77,7 @@ def read_request(body: Any, content_type: str | None, limits: Limits) -> Request
     return request
 
 
+@lru_cache(maxsize=64)  # nearly all requests say the same
 def _media_type(content_type: str | None) -> str:
     kind, *parameters = (part.strip().lower() for part in (content_type or "").split(";"))
     charsets = [each.replace('"', "") for each in parameters if each.startswith("charset=")]
