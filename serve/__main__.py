@@ -1,4 +1,4 @@
-"""`python -m serve BUNDLE...`: the endpoint; `archive` and `predict`: see their --help."""
+"""`python -m serve BUNDLE...`: the endpoint; and commands, each with a --help of its own."""
 
 import argparse
 import signal
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from serve import archive_command, predict_command
+from serve import archive_command, health_command, predict_command, triton_command
 from serve.client import Client
 from serve.flags import add_serving_flags, serving_config
 from serve.page import PageServer
@@ -26,12 +26,19 @@ examples:
                                                        two models, and a page to compare them
   python -m serve archive runs/1-gru/best reviews.mar  an archive for a TorchServe elsewhere
   python -m serve predict reviews.csv scored.csv --bundle runs/1-gru/best
+  python -m serve health                               exit 0 where all is ready; for probes
+  python -m serve triton runs/1-gru/best repository    the same model for NVIDIA Triton
   python -m serve.benchmark --help                     how fast it is here
 
 The endpoint listens on the loopback interface and asks for a token: put a reverse proxy in front of
 it (docs/serve.md has one). Ctrl+C or SIGTERM answers what was accepted, then ends.
 """
-COMMANDS = {"archive": archive_command.main, "predict": predict_command.main}
+COMMANDS = {
+    "archive": archive_command.main,
+    "health": health_command.main,
+    "predict": predict_command.main,
+    "triton": triton_command.main,
+}
 
 
 class Stopped(BaseException):

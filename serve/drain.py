@@ -15,6 +15,7 @@ import struct
 import termios
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _PIDFD_GETFD = 438  # the same on every architecture
@@ -45,6 +46,28 @@ def drain(pid: int, port: int, timeout: float) -> bool:
         return _close_answered(pid, process, port, timeout)
     finally:
         os.close(process)
+
+
+def wait_until_alone(pid: int, port: int, timeout: float) -> bool:
+    """Waits until nobody is connected to process `pid` on `port`; whether that came in time.
+
+    For systems that allow no `drain`, behind a proxy that drains by itself and then goes.
+    """
+    deadline = time.monotonic() + timeout
+    while _connected(pid, port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+def _connected(pid: int, port: int) -> bool:
+    wanted = _inodes(pid, port, _ESTABLISHED)
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(entry) in wanted:
+                return True
+    return False
 
 
 def _close_answered(pid: int, process: int, port: int, timeout: float) -> bool:

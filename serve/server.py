@@ -16,9 +16,9 @@ from typing import Self
 
 import psutil
 
-from serve import buffered_socket
+from serve import buffered_socket, lazy_torch
 from serve.archive import ServingConfig, write_archive
-from serve.drain import drain
+from serve.drain import drain, wait_until_alone
 from serve.failure import explain_failure
 from serve.instance import Instance, free_ports, make_instance, write_configuration
 from serve.java import Java, find_java
@@ -27,7 +27,7 @@ from serve.tokens import read_tokens
 
 JAVA_HEAP_MB = 160
 # Heap, and what a JVM needs besides; a worker with torch and its engine, without its model.
-JAVA_MB, WORKER_MB = 260, 330
+JAVA_MB, WORKER_MB = 260, 300
 _POLL = 0.1
 _PR_SET_PDEATHSIG = 1
 
@@ -154,13 +154,16 @@ class Server:
         """Takes no more requests, answers those taken, ends; whether all were answered in time."""
         answered = True
         if self.alive():
+            place = self.process.pid, self.instance.ports.inference, self.config.drain_timeout
             try:
-                answered = drain(
-                    self.process.pid, self.instance.ports.inference, self.config.drain_timeout
-                )
+                answered = drain(*place)
             except (OSError, AttributeError) as error:  # AttributeError: no pidfd on this system
-                print(f"stopping without draining: {error}", file=sys.stderr)
-                answered = False
+                print(
+                    f"cannot refuse new requests here ({error}): waiting up to "
+                    f"{self.config.drain_timeout:.0f} s until the clients have gone",
+                    file=sys.stderr,
+                )
+                answered = sys.platform == "linux" and wait_until_alone(*place)
         self._end()
         return answered
 
@@ -222,7 +225,10 @@ class Server:
             if name not in ("PYTHONPATH", "TS_CONFIG_FILE", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
         }
         temporary = str(self.instance.temporary)
+        if self._is_onnx_alone():
+            shutil.copyfile(lazy_torch.__file__, self.instance.path / "sitecustomize.py")
         return kept | {
+            "PYTHONPATH": str(self.instance.path),
             "TMPDIR": temporary,
             "TEMP": temporary,
             "LOG_LOCATION": str(self.instance.logs),
@@ -232,6 +238,11 @@ class Server:
             "PYTHONDONTWRITEBYTECODE": "1",
             buffered_socket.SWITCH: "1" if self.config.buffered_socket else "0",
         }
+
+    def _is_onnx_alone(self) -> bool:
+        """Whether no worker can need torch; what is in a ready-made archive is not known."""
+        packed = any(model.source.suffix == ".mar" for model in self.models)
+        return self.config.backend.startswith("onnx") and not packed
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.config.start_timeout

@@ -1,6 +1,7 @@
 """Faults, really injected: a server with a short queue, short timeouts, tokens that expire within
 seconds, and a full disk under its logs; then servers that cannot start, and one that is killed."""
 
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +62,15 @@ def test_a_full_disk_under_the_logs_stops_no_answer(server: Server) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full, a Linux device on which every write fails")
     assert make_client(server).predict(["good"])[0].label == "positive"
+
+
+def test_a_worker_that_needs_no_torch_loads_none(server: Server) -> None:
+    (worker,) = server.worker_pids()
+    maps = Path(f"/proc/{worker}/maps")
+    if not maps.exists():
+        pytest.skip("needs /proc to see what a worker has loaded")
+    loaded = maps.read_text()
+    assert "onnxruntime" in loaded and "libtorch" not in loaded
 
 
 def test_an_expired_token_is_refreshed_where_it_can_be(server: Server) -> None:
@@ -163,12 +174,17 @@ def any_ports() -> list[str]:
 
 @pytest.mark.parametrize("fault", ["SIGTERM", "SIGINT", "SIGKILL", "Java dies"])
 def test_nothing_is_left_behind_however_it_ends(bundle: Path, short: Path, fault: str) -> None:
-    with serving(bundle, *any_ports(), TMPDIR=str(short)) as running:
+    page = ["--page", "--page-port", "0"] if fault == "SIGINT" else []
+    with serving(bundle, *any_ports(), *page, TMPDIR=str(short)) as running:
         assert running.stdout is not None and running.stderr is not None
         line = running.stdout.readline()
         assert line.startswith("ready "), line + running.stderr.read()
         children = psutil.Process(running.pid).children(recursive=True)
         assert any("java" in child.name() for child in children)
+        if fault == "SIGTERM":
+            assert health(short) == (0, "")
+        if fault == "SIGINT":
+            check_page(running)
         if fault == "Java dies":
             next(child for child in children if "java" in child.name()).kill()
         else:
@@ -183,6 +199,33 @@ def test_nothing_is_left_behind_however_it_ends(bundle: Path, short: Path, fault
         assert (running.returncode, errors) == (0, "")
     if fault != "SIGKILL":
         assert list(short.iterdir()) == []
+    code, said = health(short)
+    assert code == 1 and "no endpoint runs here" in said
+
+
+def health(folder: Path) -> tuple[int, str]:
+    """What the probe says of the endpoints whose temporary folder this is."""
+    done = subprocess.run(
+        [sys.executable, "-m", "serve", "health"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TMPDIR": str(folder)},
+        cwd=Path(__file__).parents[2],
+    )
+    return done.returncode, done.stderr
+
+
+def check_page(running: subprocess.Popen[str]) -> None:
+    """The page that was announced asks the model and gets its explanation."""
+    assert running.stdout is not None
+    line = next(line for line in running.stdout if line.startswith("page "))
+    url = line.split()[1]
+    question = json.dumps({"model": "tiny 1.0", "text": "a good book"}).encode()
+    asking = urllib.request.Request(url + "ask", question, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asking, timeout=60) as response:
+        answer = json.loads(response.read())
+    assert answer["label"] == "positive"
+    assert [each["token"] for each in answer["attributions"]] == ["a", "good", "book"]
 
 
 @pytest.fixture
