@@ -26,8 +26,8 @@ from serve.management import READY, Management
 from serve.tokens import read_tokens
 
 JAVA_HEAP_MB = 160
-# Heap, and what a JVM needs besides; a worker with torch and its engine, without its model.
-JAVA_MB, WORKER_MB = 260, 300
+# Heap, and what a JVM needs besides; a worker with its engine, with torch or not, without its model.
+JAVA_MB, WORKER_MB, LEAN_WORKER_MB = 260, 300, 120
 _POLL = 0.1
 _PR_SET_PDEATHSIG = 1
 
@@ -104,7 +104,8 @@ class Server:
         )
         try:
             archives = [self._archive(model) for model in self.models]
-            _check_memory(archives, config.serving.workers)
+            worker_mb = LEAN_WORKER_MB if self._is_onnx_alone() else WORKER_MB
+            _check_memory(archives, config.serving.workers, worker_mb)
             write_configuration(
                 self.instance, archives, config.serving.limits, config.token_minutes
             )
@@ -278,10 +279,10 @@ def _check_distinct(models: list[Model]) -> None:
         seen.add(key)
 
 
-def _check_memory(archives: list[Path], workers: int) -> None:
+def _check_memory(archives: list[Path], workers: int, worker_mb: int) -> None:
     """Refuses to start what would be killed; artefacts count twice: as read, and as prepared."""
     models_mb = sum(2 * path.stat().st_size for path in archives) / 2**20
-    wanted = JAVA_MB + workers * (WORKER_MB * len(archives) + models_mb)
+    wanted = JAVA_MB + workers * (worker_mb * len(archives) + models_mb)
     available = psutil.virtual_memory().available / 2**20
     if available < wanted:
         raise ServerError(
