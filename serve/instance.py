@@ -219,7 +219,8 @@ def _metrics() -> dict[str, object]:
 
 
 # Warnings of the front end, and what workers print (they print no request): bounded on disk. No
-# access log: it has the addresses of clients, and query strings.
+# access log: it has the addresses of clients, and query strings. Nothing of the package that reads
+# requests: its exceptions quote them (a form with a bad escape).
 LOGGING = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="off">
   <Appenders>
@@ -239,6 +240,7 @@ LOGGING = """<?xml version="1.0" encoding="UTF-8"?>
   <Loggers>
     <Logger name="MODEL_LOG" level="info" additivity="false"><AppenderRef ref="worker"/></Logger>
     <Logger name="ACCESS_LOG" level="off"/>
+    <Logger name="org.pytorch.serve.http" level="off"/>
     <Logger name="MODEL_METRICS" level="off"/>
     <Logger name="TS_METRICS" level="off"/>
     <Root level="warn"><AppenderRef ref="server"/></Root>

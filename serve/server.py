@@ -26,7 +26,7 @@ from serve.management import READY, Management
 from serve.tokens import read_tokens
 
 JAVA_HEAP_MB = 160
-# Heap, and what a JVM needs besides; a worker with its engine, with torch or not, without its model.
+# Heap and what a JVM needs besides; a worker with its engine, with torch or not, without a model.
 JAVA_MB, WORKER_MB, LEAN_WORKER_MB = 260, 300, 120
 _POLL = 0.1
 _PR_SET_PDEATHSIG = 1

@@ -260,6 +260,10 @@ def test_no_text_and_no_token_is_in_any_log(server: Server, client: Client) -> N
     client.predict([f"good {secret}"])
     for body in (f'{{"{secret}": 1}}', f"{{{secret}", f'{{"text": "{secret}\\u0000"}}'):
         post(server, body.encode(), X_Secret=secret)
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    # The front end itself fails on this form, and quotes it in its exception.
+    assert post(server, f"text={secret}%zz".encode(), **form)[0] == 500
+    post(server, b"{}", f"/models/tiny/invoke?text={secret}")
     tokens = read_tokens(server.key_file)
     for path in server.instance.logs.iterdir():
         content = path.read_text(errors="replace")
