@@ -5,6 +5,7 @@ N texts, B texts in a batch, T tokens in its longest.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +115,7 @@ def pad(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.in
     steps = max(1, int(lengths.max()))
     mask = np.arange(steps) < lengths[:, None]  # (B, T)
     input_ids = np.zeros((len(rows), steps), np.int64)
-    input_ids[mask] = np.concatenate([np.asarray(row, np.int64) for row in rows])
+    input_ids[mask] = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
     return input_ids, mask.astype(np.int64)
 
 

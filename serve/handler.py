@@ -41,6 +41,8 @@ class Handler:
         self.tally = Tally(context.metrics, self.identity)
         if os.environ.get(buffered_socket.SWITCH) == "1":
             buffered_socket.install()
+            # A line a batch, which the front end parses; the tally has its sum.
+            context.metrics.add_time = lambda *_, **__: None
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """One JSON answer a request, in order; a request that fails, fails alone."""

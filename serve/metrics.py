@@ -57,15 +57,19 @@ class Tally:
     def add(self, responses: Sequence[Response], scores: Scores) -> None:
         """Counts one batch of requests."""
         found: Counter[tuple[str, ...]] = Counter()
-        found.update(("classifier_requests", str(each.status)) for each in responses)
-        found.update(("classifier_errors", code) for each in responses for code in each.problems)
+        for each in responses:
+            found["classifier_requests", str(each.status)] += 1
+            for code in each.problems:
+                found["classifier_errors", code] += 1
         found["classifier_batches", _up_to(len(responses))] += 1
         found["classifier_tokens",] += int(scores.tokens.sum())
         cut = int(scores.truncated.sum())
         found["classifier_texts", "true"] += cut
         found["classifier_texts", "false"] += len(scores.tokens) - cut
         tenths = np.ceil(scores.probabilities[:, -1] * 10).clip(1, 10).astype(np.int64)
-        found.update(("classifier_positive_scores", f"{tenth / 10:.1f}") for tenth in tenths)
+        for tenth, count in enumerate(np.bincount(tenths, minlength=11).tolist()):
+            if count:
+                found["classifier_positive_scores", f"{tenth / 10:.1f}"] = count
         with self._lock:
             self._sums.update(found)
 
