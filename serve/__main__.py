@@ -1,0 +1,208 @@
+"""`python -m serve BUNDLE...`: the endpoint; and commands, each with a --help of its own."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from serve import archive_command, health_command, predict_command, triton_command
+from serve.client import Client
+from serve.flags import add_serving_flags, serving_config
+from serve.page import PageServer
+from serve.server import Model, Server, ServerConfig, ServerError
+
+EPILOG = """\
+examples:
+  python -m serve runs/1-gru/best                      one model, on port 8080
+  python -m serve old@1.0=runs/a/best old@2.0=runs/b/best
+                                                       two versions of one model
+  python -m serve runs/1-gru/best runs/3-transformer/best --page
+                                                       two models, and a page to compare them
+  python -m serve archive runs/1-gru/best reviews.mar  an archive for a TorchServe elsewhere
+  python -m serve predict reviews.csv scored.csv --bundle runs/1-gru/best
+  python -m serve health                               exit 0 where all is ready; for probes
+  python -m serve triton runs/1-gru/best repository    the same model for NVIDIA Triton
+  python -m serve.benchmark --help                     how fast it is here
+
+The endpoint listens on the loopback interface and asks for a token: put a reverse proxy in front of
+it (docs/serve.md has one). Ctrl+C or SIGTERM answers what was accepted, then ends.
+"""
+COMMANDS = {
+    "archive": archive_command.main,
+    "health": health_command.main,
+    "predict": predict_command.main,
+    "triton": triton_command.main,
+}
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM. No `Exception`: nothing on the way may catch it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in COMMANDS:
+        return COMMANDS[given[0]](given[1:])
+    options = _parser().parse_args(given)
+    console = Console(highlight=False, soft_wrap=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        models = [parse_model(each) for each in options.bundles]
+        with Server(models, _config(options)) as server:
+            return _run(server, options, console)
+    except Stopped:
+        return 0
+    except ServerError as error:
+        print(f"python -m serve: {error}", file=sys.stderr)
+        return 1
+    except (ValueError, FileNotFoundError) as error:
+        print(f"python -m serve: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(server: Server, options: argparse.Namespace, console: Console) -> int:
+    announce(server, console)
+    page = PageServer(endpoints(server), options.page_port) if options.page else None
+    if page is not None:
+        page.start()
+        console.print(f"page        {page.url}")
+    try:
+        while server.alive():
+            time.sleep(0.2)
+    except Stopped:
+        console.print("answering what was accepted, then ending")
+        return 0
+    finally:
+        if page is not None:
+            page.stop()
+    raise ServerError(
+        f"TorchServe's front end ended by itself (status {server.process.returncode}); start again"
+    )
+
+
+def announce(server: Server, console: Console) -> None:
+    """Where to ask, and a line that works."""
+    ports = server.instance.ports
+    for model in server.models:
+        console.print(f"ready       {server.url}/predictions/{model.name}/{model.version}")
+    console.print(f"management  http://127.0.0.1:{ports.management}")
+    console.print(f"metrics     http://127.0.0.1:{ports.metrics}/metrics")
+    console.print(f"token file  {server.key_file}")
+    console.print("try it:\n" + curl_line(server))
+
+
+def endpoints(server: Server) -> dict[str, Client]:
+    """A client for each model, by a name to show."""
+    management = f"http://127.0.0.1:{server.instance.ports.management}"
+    return {
+        f"{model.name} {model.version}": Client(
+            f"{server.url}/predictions/{model.name}/{model.version}",
+            token_file=server.key_file,
+            management_url=management,
+        )
+        for model in server.models
+    }
+
+
+def curl_line(server: Server) -> str:
+    """A shell command that asks the first model; it reads the token from its file."""
+    read = (
+        f"{sys.executable} -c 'import json; "
+        f'print(json.load(open("{server.key_file}"))["inference"]["key"])\''
+    )
+    model = server.models[0]
+    return (
+        f'curl -H "Authorization: Bearer $({read})" -H "Content-Type: application/json" '
+        f'-d \'{{"text": "Broke after a week. Avoid."}}\' '
+        f"{server.url}/predictions/{model.name}/{model.version}"
+    )
+
+
+def parse_model(text: str) -> Model:
+    """`[NAME[@VERSION]=]FOLDER` -> the model.
+
+    Without a name it is the folder's, or the parent's where the folder is a run's `best`.
+    """
+    given, separator, folder = text.rpartition("=")
+    source = Path(folder)
+    name, _, version = given.partition("@")
+    if not separator:
+        resolved = source.resolve()
+        name = resolved.parent.name if resolved.name == "best" else resolved.stem
+    return Model(source, name, version or "1.0")
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)  # draining ends by itself
+    raise Stopped
+
+
+def _config(options: argparse.Namespace) -> ServerConfig:
+    return ServerConfig(
+        backend=options.backend,
+        port=options.port,
+        management_port=options.management_port,
+        metrics_port=options.metrics_port,
+        token_minutes=options.token_minutes,
+        buffered_socket=not options.no_buffered_socket,
+        logs=options.logs,
+        start_timeout=options.start_timeout,
+        drain_timeout=options.drain_timeout,
+        serving=serving_config(options),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    standard = ServerConfig()
+    parser = argparse.ArgumentParser(
+        prog="python -m serve",
+        description="Pack bundles into archives and serve them with TorchServe.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "bundles",
+        nargs="+",
+        metavar="[NAME[@VERSION]=]BUNDLE",
+        help="a bundle's folder with the backend's artefact (see python -m export), or a .mar",
+    )
+    add_serving_flags(parser)
+    group = parser.add_argument_group("server")
+    group.add_argument("--port", type=int, default=8080, metavar="N", help="default: 8080")
+    for flag, text in (("--management-port", "8081"), ("--metrics-port", "8082")):
+        group.add_argument(flag, type=int, default=int(text), metavar="N", help=f"default: {text}")
+    group.add_argument(
+        "--token-minutes",
+        type=int,
+        default=standard.token_minutes,
+        metavar="N",
+        help=f"until tokens expire (default: {standard.token_minutes})",
+    )
+    group.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the logs here")
+    for flag, value in (
+        ("--start-timeout", standard.start_timeout),
+        ("--drain-timeout", standard.drain_timeout),
+    ):
+        group.add_argument(
+            flag, type=float, default=value, metavar="S", help=f"seconds (default: {value:.0f})"
+        )
+    group.add_argument(
+        "--no-buffered-socket",
+        action="store_true",
+        help="TorchServe's own reading of its workers' sockets: slower",
+    )
+    group.add_argument("--page", action="store_true", help="also a page to try and compare models")
+    group.add_argument("--page-port", type=int, default=8083, metavar="N", help="default: 8083")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""A bundle's artefact -> a TorchServe model archive (.mar) that carries all it needs.
+
+A .mar is a zip with a manifest. This one holds the handler and the modules it uses, so that it runs
+where this project is not installed: torchserve, torch, onnxruntime and tokenizers are enough. The
+same bundle and settings give the same bytes: entries are sorted, without times.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from export.certificate import read_artefact, read_config
+from export.formats import FORMATS
+from serve.handler import CONFIG
+from serve.requests import Limits
+
+ARTEFACTS = {
+    name: entry.filename
+    for name, entry in FORMATS.items()
+    if Path(entry.filename).suffix in (".onnx", ".ts")
+}
+"""Backend -> its artefact, of those that a worker can open without this project."""
+
+CARRIED = (
+    "__init__",
+    "attributions",
+    "buffered_socket",
+    "classifier",
+    "engine",
+    "handler",
+    "metrics",
+    "problems",
+    "requests",
+    "responses",
+)
+"""The modules that travel; they import nothing of this project but each other."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+){0,2}")
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip can state
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """How TorchServe runs an archive's workers.
+
+    Args:
+        workers: processes, each with the model in memory.
+        threads: of the engine, in each worker.
+        batch_size: requests that go to a worker together, at most.
+        batch_delay: milliseconds that a request waits for others. 0 would mean 100 to TorchServe.
+        queue: requests that wait, at most; more are answered 503 at once.
+        response_timeout: seconds after which a silent worker is killed and started again.
+        startup_timeout: seconds a worker may take to load.
+        limits: of one request.
+    """
+
+    workers: int = 1
+    threads: int = 1
+    batch_size: int = 8
+    batch_delay: int = 1
+    queue: int = 1000
+    response_timeout: int = 30
+    startup_timeout: int = 60
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            values = value.items() if isinstance(value, dict) else [(name, value)]
+            for key, number in values:
+                if not isinstance(number, int) or number < 1:
+                    flag = key.replace("_", "-")
+                    raise ValueError(f"--{flag}: got {number!r}; give a whole number from 1 up")
+
+
+def write_archive(
+    folder: str | Path,
+    target: str | Path,
+    *,
+    name: str,
+    version: str = "1.0",
+    backend: str = "onnx",
+    config: ServingConfig | None = None,
+) -> Path:
+    """Writes the archive of a bundle to `target`, whole or not at all; returns `target`.
+
+    Args:
+        folder: the bundle, with the backend's artefact and its parity certificate.
+        name: of the model in URLs. version: such as "1.0".
+        backend: one of `ARTEFACTS`.
+
+    Raises:
+        FileNotFoundError, ValueError: no bundle, no artefact, or one without a certificate that it
+            passed; an unknown backend; a name or a version that TorchServe would not take.
+    """
+    bundle, path = Path(folder), Path(target)
+    if backend not in ARTEFACTS:
+        raise ValueError(f"backend: got {backend!r}; an archive takes {', '.join(ARTEFACTS)}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"model name: got {name!r}; give 1 to 64 letters, digits, - and _, a letter or digit "
+            "first"
+        )
+    if not _VERSION.fullmatch(version):
+        raise ValueError(f"model version: got {version!r}; give numbers, such as 1.0")
+    entries = _entries(bundle, name, version, backend, config or ServingConfig())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            for entry, content in sorted(entries.items()):
+                _add(archive, entry, content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def _entries(
+    bundle: Path, name: str, version: str, backend: str, config: ServingConfig
+) -> dict[str, bytes]:
+    """Every file of the archive: its name, its content."""
+    settings = read_config(bundle)
+    tokenizer = (bundle / "tokenizer.json").read_bytes()
+    if hashlib.sha256(tokenizer).hexdigest() != settings["tokenizer_sha256"]:
+        raise ValueError(
+            f"{bundle / 'tokenizer.json'}: not the one that config.json names by its SHA-256; "
+            "restore it"
+        )
+    artefact = ARTEFACTS[backend]
+    content, _ = read_artefact(bundle, artefact)
+    serving = {
+        "artefact": artefact,
+        "backend": backend,
+        "labels": settings["labels"],
+        "max_length": settings["max_length"],
+        "threads": config.threads,
+        "limits": asdict(config.limits),
+    }
+    manifest = {
+        "createdOn": "01/01/1980 00:00:00",  # a real time would change the bytes
+        "runtime": "python",
+        "model": {
+            "modelName": name,
+            "modelVersion": version,
+            "serializedFile": artefact,
+            "handler": "serve.handler",
+            "configFile": "model-config.yaml",
+        },
+        "archiverVersion": "0.12.0",
+    }
+    entries = {
+        "MAR-INF/MANIFEST.json": _json(manifest),
+        "model-config.yaml": yaml.safe_dump(model_yaml(config)).encode(),
+        CONFIG: _json(serving),
+        artefact: content,
+        "tokenizer.json": tokenizer,
+    }
+    for file in ("config.json", "parity.json"):
+        entries[file] = (bundle / file).read_bytes()
+    for module in CARRIED:
+        entries[f"serve/{module}.py"] = Path(__file__).with_name(f"{module}.py").read_bytes()
+    return entries
+
+
+def model_yaml(config: ServingConfig) -> dict[str, Any]:
+    """The archive's `model-config.yaml`, in TorchServe's words."""
+    return {
+        "minWorkers": config.workers,
+        "maxWorkers": config.workers,
+        "batchSize": config.batch_size,
+        "maxBatchDelay": config.batch_delay,
+        "responseTimeout": config.response_timeout,
+        "startupTimeout": config.startup_timeout,
+        "jobQueueSize": config.queue,
+        "deviceType": "cpu",
+    }
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.external_attr = 0o644 << 16
+    info.create_system = 3  # Unix, wherever it is written
+    # Stored: weights hardly shrink, and the bytes then do not depend on zlib's version.
+    info.compress_type = zipfile.ZIP_STORED
+    archive.writestr(info, content)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8")

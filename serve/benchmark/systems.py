@@ -1,0 +1,118 @@
+"""The systems that are measured, each started in its own processes and suspended while others are
+measured."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from serve.benchmark.peers import PATH, PEERS
+from serve.server import Model, Server, ServerConfig
+from serve.tokens import read_tokens
+
+START = 120.0  # seconds a peer may take
+
+
+@dataclass
+class System:
+    """A running server: where to ask it, and its processes."""
+
+    name: str
+    port: int
+    path: str
+    process: psutil.Process
+    ready_seconds: float
+    token: str | None = None
+
+    def processes(self) -> list[psutil.Process]:
+        """The server's process first, then its children."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def memory_mb(self) -> dict[str, float]:
+        """Resident memory of each process, by name and number."""
+        return {
+            f"{each.name()}-{index}": each.memory_info().rss / 2**20
+            for index, each in enumerate(self.processes())
+        }
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Takes no time of the processor within."""
+        processes = self.processes()
+        for each in processes:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.resume()
+
+
+@contextmanager
+def torchserve(name: str, bundle: Path, buffered: bool) -> Iterator[System]:
+    """The endpoint."""
+    start = time.perf_counter()
+    config = ServerConfig(buffered_socket=buffered, token_minutes=24 * 60)
+    with Server([Model(bundle, "model")], config) as server:
+        yield System(
+            name,
+            server.instance.ports.inference,
+            "/predictions/model",
+            psutil.Process(server.process.pid),
+            time.perf_counter() - start,
+            read_tokens(server.key_file).inference,
+        )
+
+
+@contextmanager
+def peer(name: str, bundle: Path) -> Iterator[System]:
+    """One of `peers.PEERS`.
+
+    Raises:
+        RuntimeError: it does not come up, as where its package is not installed.
+    """
+    assert name in PEERS
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "serve.benchmark.peers", name, str(bundle), str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
+        try:
+            while not _listens(port):
+                if running.poll() is not None or time.perf_counter() > start + START:
+                    raise RuntimeError(
+                        f"{name} did not start; install the peers: pip install -e '.[bench]'"
+                    )
+                time.sleep(0.05)
+            ready = time.perf_counter() - start
+            yield System(name, port, PATH, psutil.Process(running.pid), ready)
+        finally:
+            _end(running)
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    try:
+        processes = psutil.Process(running.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        processes = []
+    running.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        running.wait(5)
+    running.kill()
+    for each in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,278 @@
+"""A client of a running endpoint: tokens, retries of what is safe, errors as exceptions."""
+
+import http.client
+import json
+import os
+import random
+import ssl
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from serve.tokens import read_tokens
+
+TOKEN_VARIABLE = "TEXT_CLASSIFIER_TOKEN"
+# A prediction changes nothing, so that asking again is safe whenever it may help: a worker died
+# (500, 507), the queue is full or no worker is there (503), a proxy is busy or lost its server.
+RETRIED = (429, 500, 502, 503, 504, 507)
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds; doubled each time, and spread at random
+
+
+class ClientError(Exception):
+    """The endpoint did not answer as asked. `status` is HTTP's, 0 where nobody answered."""
+
+    def __init__(self, message: str, status: int = 0, code: str = "", field: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code, self.field = status, code, field
+
+
+class RequestRefused(ClientError):
+    """The request is wrong (4xx): asking again gives the same."""
+
+
+class TokenRefused(ClientError):
+    """The token is wrong or has expired, and there is no newer one."""
+
+
+class Unavailable(ClientError):
+    """Nobody answered, or only with errors of its own, however often it was asked."""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A token, where it lies in the text, and what the label's probability loses without it."""
+
+    token: str
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """`score` is the label's probability; `attributions` only where asked for."""
+
+    label: str
+    score: float
+    probabilities: dict[str, float]
+    truncated: bool
+    model: str
+    version: str
+    attributions: tuple[Attribution, ...] = ()
+
+
+class Client:
+    """Asks one model. May be shared by threads; connections are kept alive and used again.
+
+    Args:
+        url: where the model answers, such as http://127.0.0.1:8080/predictions/reviews, or with a
+            version: .../reviews/2.0, or what a proxy makes of it.
+        token: what is sent as the bearer; None takes it from `token_file`, else from the
+            environment's TEXT_CLASSIFIER_TOKEN, else sends none.
+        token_file: TorchServe's key file, read again whenever the token is refused.
+        management_url: where an expired token of `token_file` can be refreshed, such as
+            http://127.0.0.1:8081. Refreshing takes the old one from all who use it.
+        timeout: seconds for one attempt.
+        attempts: of a request, at most.
+        certificates: a file of authorities for https; None is the system's.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        token_file: str | Path | None = None,
+        management_url: str | None = None,
+        timeout: float = 30.0,
+        attempts: int = 5,
+        certificates: str | Path | None = None,
+    ) -> None:
+        self._target = _Target.parse(url, certificates)
+        self._management = (
+            None if management_url is None else _Target.parse(management_url, certificates)
+        )
+        self._token_file = None if token_file is None else Path(token_file)
+        self._token = token
+        if token is None and self._token_file is None:
+            self._token = os.environ.get(TOKEN_VARIABLE)
+        self._timeout, self._attempts = timeout, attempts
+        self._idle: deque[http.client.HTTPConnection] = deque()
+        weakref.finalize(self, _close_all, self._idle)
+        self._refreshing = threading.Lock()
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """The predictions of some texts, in order; one request.
+
+        Raises:
+            RequestRefused: a text or the request is not taken; nothing is returned for the others.
+            TokenRefused, Unavailable: see there.
+        """
+        answer = self._ask({"text": list(texts)})
+        predictions = []
+        for index, each in enumerate(answer["predictions"]):
+            if "error" in each:
+                raise _refused(each["error"], each["error"]["status"], f"text {index}: ")
+            predictions.append(_prediction(each | {name: answer[name] for name in _IDENTITY}))
+        return predictions
+
+    def explain(self, text: str) -> Prediction:
+        """The prediction of a text with its attributions. Errors as `predict`'s."""
+        return _prediction(self._ask({"text": text, "explain": True}))
+
+    def close(self) -> None:
+        """Closes the connections that are not in use; the next request opens another."""
+        _close_all(self._idle)
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        body = json.dumps(question).encode("ascii")
+        pause = FIRST_PAUSE
+        for attempt in range(1, self._attempts + 1):
+            try:
+                status, answer = self._attempt(body)
+                if status == 200:
+                    return answer
+                problem = f"status {status}"
+            except (OSError, http.client.HTTPException) as error:
+                status, problem = 0, f"{type(error).__name__}: {error}"
+            if status and status not in RETRIED:
+                raise _refused(answer.get("error", answer), status)
+            if attempt < self._attempts:
+                time.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(2 * pause, LONGEST_PAUSE)
+        raise Unavailable(
+            f"{self._target.url}: no answer after {self._attempts} attempts ({problem})", status
+        )
+
+    def _attempt(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        """Asks once; with another token where the first is refused."""
+        token = self._current_token()
+        status, answer = self._post(body, token)
+        if not _is_token_refused(status, answer):
+            return status, answer
+        newer = self._newer_token(token)
+        if newer is not None:
+            status, answer = self._post(body, newer)
+        if _is_token_refused(status, answer):
+            raise TokenRefused(
+                f"{self._target.url}: the token is wrong, missing or has expired; give --token-file"
+                f" (and --management-url, to refresh it), or set {TOKEN_VARIABLE}",
+                status,
+            )
+        return status, answer
+
+    def _post(self, body: bytes, token: str | None) -> tuple[int, dict[str, Any]]:
+        headers = {"Content-Type": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._target.connect(self._timeout)
+        try:
+            connection.request("POST", self._target.path, body=body, headers=headers)
+            response = connection.getresponse()
+            content = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        if response.will_close:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        try:
+            answer = json.loads(content)
+        except ValueError:  # a proxy's own page
+            answer = {}
+        return response.status, answer if isinstance(answer, dict) else {}
+
+    def _current_token(self) -> str | None:
+        if self._token is None and self._token_file is not None:
+            self._token = read_tokens(self._token_file).inference
+        return self._token
+
+    def _newer_token(self, refused: str | None) -> str | None:
+        """Another token than the refused one: another's refresh, or our own."""
+        if self._token_file is None:
+            return None
+        with self._refreshing:
+            tokens = read_tokens(self._token_file)
+            expired = tokens.inference_expires <= datetime.now(UTC)
+            if tokens.inference == refused and expired and self._management is not None:
+                connection = self._management.connect(self._timeout)
+                path = self._management.path.rstrip("/") + "/token?type=inference"
+                connection.request("GET", path, headers={"Authorization": f"Bearer {tokens.api}"})
+                connection.getresponse().read()
+                connection.close()
+                tokens = read_tokens(self._token_file)
+            self._token = tokens.inference
+            return self._token if self._token != refused else None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A URL, taken apart."""
+
+    url: str
+    host: str
+    port: int | None
+    path: str
+    context: ssl.SSLContext | None
+
+    @classmethod
+    def parse(cls, url: str, certificates: str | Path | None) -> "_Target":
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"URL: got {url!r}; give http://HOST:PORT/... or https://HOST/...")
+        context = None
+        if parts.scheme == "https":
+            context = ssl.create_default_context(cafile=certificates)
+        return cls(url, parts.hostname, parts.port, parts.path or "/", context)
+
+    def connect(self, timeout: float) -> http.client.HTTPConnection:
+        if self.context is None:
+            return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        return http.client.HTTPSConnection(
+            self.host, self.port, timeout=timeout, context=self.context
+        )
+
+
+def _close_all(connections: deque[http.client.HTTPConnection]) -> None:
+    while connections:
+        connections.pop().close()
+
+
+_IDENTITY = ("model", "version")
+
+
+def _is_token_refused(status: int, answer: dict[str, Any]) -> bool:
+    """TorchServe says it by 400 and a type of its own; a proxy by 401 or 403."""
+    return status in (401, 403) or (status == 400 and answer.get("type") == "InvalidKeyException")
+
+
+def _refused(error: Any, status: int, place: str = "") -> RequestRefused:
+    if not isinstance(error, dict):
+        error = {}
+    message = error.get("message") or f"refused with status {status}"
+    return RequestRefused(
+        f"{place}{message}", status, str(error.get("code", "")), str(error.get("field", ""))
+    )
+
+
+def _prediction(value: dict[str, Any]) -> Prediction:
+    return Prediction(
+        label=value["label"],
+        score=value["score"],
+        probabilities=value["probabilities"],
+        truncated=value["truncated"],
+        model=value["model"],
+        version=value["version"],
+        attributions=tuple(Attribution(**each) for each in value.get("attributions", ())),
+    )

@@ -1,0 +1,146 @@
+"""Stops another process from taking requests, and waits until it has answered those it took.
+
+TorchServe resets the requests in flight when it is told to stop, and has no way to be told to take
+no more. On Linux its parent can do that: `pidfd_getfd` (Linux 5.6) gives a copy of its listening
+socket, and `shutdown` on it ends the listening for all. The connections' own copies then tell, by
+TCP_INFO, which last received and which last sent: the former wait for an answer.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_PIDFD_GETFD = 438  # the same on every architecture
+_LISTEN, _ESTABLISHED = "0A", "01"
+# In Linux's struct tcp_info (uapi/linux/tcp.h): milliseconds since data was sent and received, and
+# the bytes received in all.
+_LAST_SENT, _LAST_RECEIVED, _BYTES_RECEIVED = 44, 52, 128
+_INFO_SIZE = 136
+# The two times tick with the kernel (1 to 10 ms): where they are equal, nobody knows which came
+# first. An answer settles it; without one for this long, the connection is taken to be idle.
+TIE_PATIENCE_MS = 2000
+_POLL = 0.002
+
+
+def drain(pid: int, port: int, timeout: float) -> bool:
+    """Ends the listening of process `pid` on `port`; closes each connection once it is answered.
+
+    Returns whether all were within `timeout` seconds.
+
+    Raises:
+        OSError: this system or this user may not take another process's sockets.
+    """
+    process = os.pidfd_open(pid)
+    try:
+        for listener in _sockets(pid, process, port, _LISTEN):
+            with listener:
+                listener.shutdown(socket.SHUT_RDWR)
+        return _close_answered(pid, process, port, timeout)
+    finally:
+        os.close(process)
+
+
+def wait_until_alone(pid: int, port: int, timeout: float) -> bool:
+    """Waits until nobody is connected to process `pid` on `port`; whether that came in time.
+
+    For systems that allow no `drain`, behind a proxy that drains by itself and then goes.
+    """
+    deadline = time.monotonic() + timeout
+    while _connected(pid, port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+def _connected(pid: int, port: int) -> bool:
+    wanted = _inodes(pid, port, _ESTABLISHED)
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(entry) in wanted:
+                return True
+    return False
+
+
+def _close_answered(pid: int, process: int, port: int, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while True:
+        waiting = 0
+        for connection in _sockets(pid, process, port, _ESTABLISHED):
+            with connection:
+                if _is_answered(connection):
+                    connection.shutdown(socket.SHUT_RDWR)
+                else:
+                    waiting += 1
+        if not waiting:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+
+
+def _is_answered(connection: socket.socket) -> bool:
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+    (sent,) = struct.unpack_from("I", info, _LAST_SENT)
+    (received,) = struct.unpack_from("I", info, _LAST_RECEIVED)
+    (total,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
+    if total == 0:
+        return True
+    if _unsent(connection):
+        return False
+    return sent < received or (sent == received and sent > TIE_PATIENCE_MS)
+
+
+def _unsent(connection: socket.socket) -> int:
+    """Bytes of an answer that the other side has not acknowledged."""
+    buffer = bytearray(4)
+    fcntl.ioctl(connection, termios.TIOCOUTQ, buffer)
+    return int(struct.unpack("i", buffer)[0])
+
+
+def _sockets(pid: int, process: int, port: int, state: str) -> Iterator[socket.socket]:
+    """Copies of the sockets of the process with this local port and in this state."""
+    wanted = _inodes(pid, port, state)
+    for entry in sorted(Path(f"/proc/{pid}/fd").iterdir()):
+        try:
+            target = os.readlink(entry)
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        copy = _copy(process, int(entry.name)) if target in wanted else None
+        # The number may be another's by now.
+        if copy is not None and copy.getsockname()[1] == port:
+            yield copy
+
+
+def _copy(process: int, number: int) -> socket.socket | None:
+    """A copy of the process's socket of this number; None where it has closed it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    copied = libc.syscall(_PIDFD_GETFD, process, number, 0)
+    if copied < 0:
+        error = ctypes.get_errno()
+        if error == errno.EBADF:
+            return None
+        raise OSError(error, f"pidfd_getfd: {os.strerror(error)}")
+    return socket.socket(fileno=copied)
+
+
+def _inodes(pid: int, port: int, state: str) -> set[str]:
+    """The sockets, as /proc names them, with this local port and state."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        path = Path(f"/proc/{pid}/net/{table}")
+        if not path.exists():
+            continue
+        for line in path.read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == state:
+                found.add(f"socket:[{fields[9]}]")
+    return found

@@ -1,0 +1,82 @@
+"""TorchServe's door to the classifier: one class, thin, as TorchServe asks of a handler's module.
+
+It runs inside an archive (see `serve.archive`), in an environment that may lack this project.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from serve import buffered_socket
+from serve.classifier import TextClassifier
+from serve.engine import open_artefact
+from serve.metrics import Tally
+from serve.problems import Problem
+from serve.requests import Limits, read_request
+from serve.responses import Identity, Response, answer
+
+CONFIG = "serving.json"  # written by `serve.archive`
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class Handler:
+    """`initialize` once a worker, then `handle` for each batch of requests."""
+
+    def initialize(self, context: Any) -> None:
+        """Loads the artefact that lies in the archive, and scores one text to warm up."""
+        folder = Path(context.system_properties["model_dir"])
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        self.classifier = TextClassifier(
+            Tokenizer.from_file(str(folder / "tokenizer.json")),
+            open_artefact(folder / config["artefact"], config["threads"]),
+            config["labels"],
+            config["max_length"],
+        )
+        self.classifier.predict(["warm up"])
+        self.limits = Limits(**config["limits"])
+        self.identity = Identity(context.model_name, context.manifest["model"]["modelVersion"])
+        self.tally = Tally(context.metrics, self.identity)
+        if os.environ.get(buffered_socket.SWITCH) == "1":
+            buffered_socket.install()
+            # A line a batch, which the front end parses; the tally has its sum.
+            context.metrics.add_time = lambda *_, **__: None
+
+    def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
+        """One JSON answer a request, in order; a request that fails, fails alone."""
+        requests = [self._read(each, context, i) for i, each in enumerate(data)]
+        with self.tally.timed():
+            responses, scores = answer(requests, self.classifier, self.identity)
+        self.tally.add(responses, scores)
+        return [_send(response, context, i) for i, response in enumerate(responses)]
+
+    def _read(self, data: dict[str, Any], context: Any, index: int) -> Any:
+        headers = context.get_all_request_header(index)
+        sent = {str(name).lower(): value for name, value in headers.items()}
+        try:
+            if sent.get("content-encoding", "identity").lower() != "identity":
+                raise Problem(
+                    415,
+                    "unsupported_encoding",
+                    "Content-Encoding: compressed bodies are not taken; send it as it is",
+                    "Content-Encoding",
+                )
+            if "body" in data:
+                return read_request(data["body"], sent.get("content-type"), self.limits)
+            raise Problem(  # a form: its fields are parameters, there is no body
+                415,
+                "unsupported_media_type",
+                "Content-Type: forms are not taken; send application/json or text/plain",
+                "Content-Type",
+            )
+        except Problem as problem:
+            return problem
+
+
+def _send(response: Response, context: Any, index: int) -> bytes:
+    context.set_response_content_type(index, "application/json")
+    if response.status != 200:
+        context.set_response_status(response.status, "", index)
+    return _encode(response.body).encode("utf-8")

@@ -1,0 +1,196 @@
+"""`python -m serve predict IN OUT`: predictions for a file's texts; goes on where it was stopped.
+
+CSV (with a header) or JSON lines, by the file's ending, each in and out. The rows are written in
+order and in blocks, each with what was read of it, so that a run that was stopped, even by a power
+cut, is gone on with: its whole rows are counted, a torn one is cut off.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from serve.client import ClientError
+from serve.predictor import Predictor, open_predictor
+
+BLOCK = 256  # rows predicted and written together
+KINDS = (".csv", ".jsonl")
+EPILOG = """\
+examples:
+  python -m serve predict reviews.csv scored.csv --bundle runs/1-gru/best
+  python -m serve predict reviews.jsonl scored.jsonl --bundle runs/1-gru/best --backend onnx-int8
+  python -m serve predict reviews.csv scored.jsonl --column content \\
+      --url http://127.0.0.1:8080/predictions/reviews --token-file key_file.json
+
+Every row keeps its columns and gets `predicted_label`, `predicted_score` and a probability a label.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        for path in (options.input, options.output):
+            if path.suffix not in KINDS:
+                raise ValueError(f"{path}: read and written are {' and '.join(KINDS)} files")
+        predictor = open_predictor(
+            options.url or options.bundle,
+            backend=options.backend,
+            token_file=options.token_file,
+            management_url=options.management_url,
+        )
+        written = predict_file(predictor, options.input, options.output, options.column)
+    except (ValueError, FileNotFoundError, ClientError) as error:
+        print(f"python -m serve predict: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.output}: {written:,} rows")
+    return 0
+
+
+def predict_file(predictor: Predictor, source: Path, target: Path, column: str = "text") -> int:
+    """Predicts the texts in `column` of each row of `source`; returns the rows in `target`.
+
+    Raises:
+        ValueError: a row without a text; names file and row. `target` holds the rows before it.
+    """
+    total = sum(1 for _ in read_rows(source))
+    done = _resume(target)
+    if done > total:
+        raise ValueError(
+            f"{target}: has {done} rows, {source} only {total}: it is of another file; give "
+            "another name"
+        )
+    rows = islice(enumerate(read_rows(source), 1), done, None)
+    with _progress() as progress, target.open("ab") as sink:
+        task = progress.add_task(source.name, total=total, completed=done)
+        while block := list(islice(rows, BLOCK)):
+            texts = [_text_of(row, column, f"{source}: row {number}") for number, row in block]
+            probabilities = predictor.predict(texts)
+            predicted = [
+                row | _prediction(each, predictor.labels)
+                for (_, row), each in zip(block, probabilities.tolist(), strict=True)
+            ]
+            sink.write(_render(predicted, target, header=sink.tell() == 0))
+            sink.flush()
+            os.fsync(sink.fileno())
+            progress.advance(task, len(block))
+    return total
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV or a JSON lines file.
+
+    Raises:
+        ValueError: a line that is no object, a row with more fields than the header.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix == ".csv":
+            csv.field_size_limit(1 << 30)
+            for number, row in enumerate(csv.DictReader(file, strict=True), 1):
+                if None in row or None in row.values():
+                    raise ValueError(f"{path}: row {number}: not as many fields as the header")
+                yield row
+            return
+        for number, line in enumerate(file, 1):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                value = None
+            if not isinstance(value, dict):
+                raise ValueError(f"{path}: row {number}: not a JSON object")
+            yield value
+
+
+def _text_of(row: dict[str, Any], column: str, place: str) -> str:
+    if column not in row:
+        raise ValueError(
+            f"--column: got {column!r}, {place} has {', '.join(map(str, row))}; name one of them"
+        )
+    text = row[column]
+    if not isinstance(text, str):
+        raise ValueError(f"{place}, column {column}: found {type(text).__name__}, wanted a text")
+    return text
+
+
+def _prediction(probabilities: list[float], labels: list[str]) -> dict[str, Any]:
+    best = max(range(len(labels)), key=probabilities.__getitem__)
+    return {
+        "predicted_label": labels[best],
+        "predicted_score": probabilities[best],
+        **{f"probability_{name}": p for name, p in zip(labels, probabilities, strict=True)},
+    }
+
+
+def _render(rows: list[dict[str, Any]], target: Path, header: bool) -> bytes:
+    if target.suffix == ".jsonl":
+        return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _resume(target: Path) -> int:
+    """Cuts off a torn last row; the rows that are left."""
+    if not target.exists():
+        return 0
+    with target.open("rb+") as file:
+        content = file.read()
+        whole = _whole(content, target.suffix)
+        file.truncate(whole)
+    return sum(1 for _ in read_rows(target))
+
+
+def _whole(content: bytes, kind: str) -> int:
+    """How many bytes are whole rows. A line end within quotes ends no row of a CSV."""
+    if kind == ".jsonl":
+        return content.rfind(b"\n") + 1
+    end, place, quoted = 0, 0, False
+    for line in content.splitlines(keepends=True):
+        place += len(line)
+        quoted ^= line.count(b'"') % 2 == 1
+        if not quoted and line.endswith(b"\n"):
+            end = place
+    return end
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serve predict",
+        description="Predict every text of a file, by a bundle or by a running endpoint.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", type=Path, metavar="IN", help=".csv with a header, or .jsonl")
+    parser.add_argument("output", type=Path, metavar="OUT", help=".csv or .jsonl; gone on with")
+    parser.add_argument("--column", default="text", help="that holds the texts (default: text)")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--bundle", type=Path, metavar="FOLDER", help="predict in this process")
+    target.add_argument("--url", help="predict by this endpoint")
+    parser.add_argument("--backend", help="of the bundle (default: onnx)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="of the endpoint")
+    parser.add_argument("--management-url", metavar="URL", help="to refresh an expired token at")
+    return parser

@@ -1,0 +1,107 @@
+"""Texts -> probabilities, from whatever answers: a bundle's backend, or an endpoint over HTTP.
+
+N texts. Importing this imports neither torch nor TorchServe.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from export.backends import open_backend
+from serve.classifier import TextClassifier
+from serve.client import Client, Prediction
+
+DEFAULT_BACKEND = "onnx"
+TEXTS_A_REQUEST = 64
+REQUESTS_AT_ONCE = 4
+
+
+class Predictor(Protocol):
+    """What the audit and the benchmarks ask. `labels[i]` names column i."""
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the two columns."""
+
+    def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Probabilities (N, 2) of any number of texts, in their order."""
+
+
+def open_predictor(
+    target: str | Path,
+    *,
+    backend: str | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    batch_size: int = 32,
+    token: str | None = None,
+    token_file: str | Path | None = None,
+    management_url: str | None = None,
+) -> Predictor:
+    """A predictor over a bundle's folder, or over a running endpoint.
+
+    Args:
+        target: a bundle's folder; or a model's URL, such as
+            http://127.0.0.1:8080/predictions/reviews, to which only the tokens apply.
+        backend: one of `export.backends.BACKENDS`; None is "onnx".
+        threads: of the engine; None lets the engine choose.
+        device: "cpu", "cuda" or "tensorrt".
+        batch_size: texts computed at a time, at most.
+        token, token_file, management_url: see `serve.client.Client`.
+
+    Raises:
+        FileNotFoundError, ValueError: no bundle, or an artefact that is missing or does not fit.
+    """
+    if str(target).startswith(("http://", "https://")):
+        if backend is not None:
+            raise ValueError(
+                f"backend: got {backend!r} with a URL; the endpoint has one, so leave it out"
+            )
+        return HttpPredictor(
+            Client(str(target), token=token, token_file=token_file, management_url=management_url)
+        )
+    engine = open_backend(target, backend or DEFAULT_BACKEND, threads=threads, device=device)
+    tokenizer = Tokenizer.from_file(str(Path(target) / "tokenizer.json"))
+    return TextClassifier(
+        tokenizer, engine, engine.labels, engine.max_length, batch_size=batch_size
+    )
+
+
+class HttpPredictor:
+    """The model behind an endpoint. Texts that it does not take (empty ones among them) raise
+    `serve.client.RequestRefused`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._labels: list[str] | None = None
+
+    @property
+    def labels(self) -> list[str]:
+        """As the endpoint orders them; asked for by a text where nothing was predicted yet."""
+        if self._labels is None:
+            self._rows(["a"])
+        assert self._labels is not None
+        return self._labels
+
+    def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Probabilities (N, 2); several requests at once, each of several texts."""
+        starts = range(0, len(texts), TEXTS_A_REQUEST)
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            parts = pool.map(
+                lambda start: self._rows(texts[start : start + TEXTS_A_REQUEST]), starts
+            )
+            return np.concatenate([np.zeros((0, 2)), *parts])
+
+    def _rows(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        predictions = self._client.predict(texts)
+        self._labels = list(predictions[0].probabilities)
+        return np.array([_row(each) for each in predictions])
+
+
+def _row(prediction: Prediction) -> list[float]:
+    return list(prediction.probabilities.values())

@@ -1,0 +1,318 @@
+"""A TorchServe over some bundles: started, waited for, watched, drained and cleaned up after."""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import distribution
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from serve import buffered_socket, lazy_torch
+from serve.archive import ServingConfig, write_archive
+from serve.drain import drain, wait_until_alone
+from serve.failure import explain_failure
+from serve.instance import Instance, free_ports, make_instance, write_configuration
+from serve.java import Java, find_java
+from serve.management import READY, Management
+from serve.tokens import read_tokens
+
+JAVA_HEAP_MB = 160
+# Heap and what a JVM needs besides; a worker with its engine, with torch or not, without a model.
+JAVA_MB, WORKER_MB, LEAN_WORKER_MB = 260, 300, 120
+_POLL = 0.1
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to serve: its bundle, or an archive (.mar) that is already written."""
+
+    source: Path
+    name: str
+    version: str = "1.0"
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """How to serve.
+
+    Args:
+        backend: of the archives; see `serve.archive.ARTEFACTS`.
+        port, management_port, metrics_port: on the loopback interface; None is any free one.
+        token_minutes: after which tokens expire.
+        buffered_socket: read the workers' sockets in chunks (see `serve.buffered_socket`).
+        python: of the workers; its environment needs torchserve, torch, tokenizers and the engine.
+        logs: a folder; None is one that goes with the server.
+        start_timeout, drain_timeout: seconds.
+        serving: of each model's workers.
+    """
+
+    backend: str = "onnx"
+    port: int | None = None
+    management_port: int | None = None
+    metrics_port: int | None = None
+    token_minutes: float = 60
+    buffered_socket: bool = True
+    python: Path = Path(sys.executable)
+    logs: Path | None = None
+    start_timeout: float = 120.0
+    drain_timeout: float = 30.0
+    serving: ServingConfig = field(default_factory=ServingConfig)
+
+
+class ServerError(Exception):
+    """The server did not start, or ended by itself: one line says why."""
+
+
+class Server:
+    """A context manager: ready once entered, drained and gone once left.
+
+    Raises:
+        ServerError: on entering, the server does not come up; nothing is left behind.
+        ValueError, FileNotFoundError: no Java, a port taken, a bundle that cannot be served.
+    """
+
+    def __init__(self, models: Sequence[Model], config: ServerConfig | None = None) -> None:
+        self.models, self.config = list(models), config or ServerConfig()
+        self.instance: Instance
+        self.process: subprocess.Popen[bytes]
+        _check_distinct(self.models)
+
+    @property
+    def url(self) -> str:
+        """Of the inference door."""
+        return f"http://127.0.0.1:{self.instance.ports.inference}"
+
+    @property
+    def key_file(self) -> Path:
+        """The file with the tokens."""
+        return self.instance.key_file
+
+    def __enter__(self) -> Self:
+        java, config = find_java(), self.config
+        self.instance = make_instance(
+            free_ports(config.port, config.management_port, config.metrics_port), config.logs
+        )
+        try:
+            archives = [self._archive(model) for model in self.models]
+            worker_mb = LEAN_WORKER_MB if self._is_onnx_alone() else WORKER_MB
+            _check_memory(archives, config.serving.workers, worker_mb)
+            write_configuration(
+                self.instance, archives, config.serving.limits, config.token_minutes
+            )
+            self._start(java)
+            self._wait_until_ready()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def alive(self) -> bool:
+        """Whether the front end runs."""
+        return self.process.poll() is None
+
+    def ready(self) -> bool:
+        """Whether every worker of every model is ready."""
+        management = Management(self.instance.ports.management, self.key_file)
+        try:
+            states = [
+                [worker.state for worker in management.workers(model.name, model.version)]
+                for model in self.models
+            ]
+        except (OSError, ValueError):
+            return False
+        wanted = self.config.serving.workers
+        return all(len(each) >= wanted and set(each) == {READY} for each in states)
+
+    def worker_pids(self) -> list[int]:
+        """The workers' processes."""
+        management = Management(self.instance.ports.management, self.key_file)
+        return [
+            worker.pid
+            for model in self.models
+            for worker in management.workers(model.name, model.version)
+            if worker.pid > 0
+        ]
+
+    def stop(self) -> bool:
+        """Takes no more requests, answers those taken, ends; whether all were answered in time."""
+        answered = True
+        if self.alive():
+            place = self.process.pid, self.instance.ports.inference, self.config.drain_timeout
+            try:
+                answered = drain(*place)
+            except (OSError, AttributeError) as error:  # AttributeError: no pidfd on this system
+                print(
+                    f"cannot refuse new requests here ({error}): waiting up to "
+                    f"{self.config.drain_timeout:.0f} s until the clients have gone",
+                    file=sys.stderr,
+                )
+                answered = sys.platform == "linux" and wait_until_alone(*place)
+        self._end()
+        return answered
+
+    def _archive(self, model: Model) -> Path:
+        target = self.instance.store / f"{model.name}-{model.version}.mar"
+        if model.source.suffix == ".mar":
+            shutil.copyfile(model.source, target)
+            return target
+        return write_archive(
+            model.source,
+            target,
+            name=model.name,
+            version=model.version,
+            backend=self.config.backend,
+            config=self.config.serving,
+        )
+
+    def _start(self, java: Java) -> None:
+        site = Path(str(distribution("torchserve").locate_file("")))
+        instance = self.instance
+        command = [
+            str(java.program),
+            f"-Dmodel_server_home={site}",
+            f"-Djava.io.tmpdir={instance.temporary}",
+            f"-Dlog4j.configurationFile={instance.folder / 'log4j2.xml'}",
+            # Two of its threads work at a time: a parallel collector's would only take the cores.
+            "-XX:+UseSerialGC",
+            f"-Xmx{JAVA_HEAP_MB}m",
+            "-XX:MaxDirectMemorySize=64m",
+            "-XX:+ExitOnOutOfMemoryError",
+            *java.allowances,
+            "-cp",
+            str(site / "ts" / "frontend" / "*"),
+            "org.pytorch.serve.ModelServer",
+            "--python",
+            str(self.config.python),
+            "-f",
+            str(instance.config_file),
+            "-ncs",  # no snapshots of the configuration
+        ]
+        with (instance.logs / "java.log").open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=instance.folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A terminal's Ctrl+C is for us, who drain first.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    def _environment(self) -> dict[str, str]:
+        """Ours, without what would lead TorchServe or its workers elsewhere."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("PYTHONPATH", "TS_CONFIG_FILE", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+        }
+        temporary = str(self.instance.temporary)
+        if self._is_onnx_alone():
+            shutil.copyfile(lazy_torch.__file__, self.instance.path / "sitecustomize.py")
+        return kept | {
+            "PYTHONPATH": str(self.instance.path),
+            "TMPDIR": temporary,
+            "TEMP": temporary,
+            "LOG_LOCATION": str(self.instance.logs),
+            "METRICS_LOCATION": str(self.instance.logs),
+            "OMP_NUM_THREADS": str(self.config.serving.threads),
+            "TOKENIZERS_PARALLELISM": "false",  # a batch is small, the cores are the workers'
+            "PYTHONDONTWRITEBYTECODE": "1",
+            buffered_socket.SWITCH: "1" if self.config.buffered_socket else "0",
+        }
+
+    def _is_onnx_alone(self) -> bool:
+        """Whether no worker can need torch; what is in a ready-made archive is not known."""
+        packed = any(model.source.suffix == ".mar" for model in self.models)
+        return self.config.backend.startswith("onnx") and not packed
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.config.start_timeout
+        while not self.key_file.exists() or not self.ready():
+            reason = explain_failure(self.instance.logs, self.process.poll())
+            if reason:
+                raise ServerError(reason)
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"not ready after {self.config.start_timeout:.0f} s; see the logs, or give "
+                    "--start-timeout"
+                )
+            time.sleep(_POLL)
+        read_tokens(self.key_file)
+
+    def _end(self) -> None:
+        if hasattr(self, "process"):
+            _end_process(self.process)
+        self.instance.remove()
+
+
+def _check_distinct(models: list[Model]) -> None:
+    if not models:
+        raise ValueError("nothing to serve: give a bundle's folder")
+    seen = set()
+    for model in models:
+        key = (model.name, model.version)
+        if key in seen:
+            raise ValueError(
+                f"model {model.name}, version {model.version}: given twice; name them apart: "
+                "NAME@VERSION=FOLDER"
+            )
+        seen.add(key)
+
+
+def _check_memory(archives: list[Path], workers: int, worker_mb: int) -> None:
+    """Refuses to start what would be killed; artefacts count twice: as read, and as prepared."""
+    models_mb = sum(2 * path.stat().st_size for path in archives) / 2**20
+    wanted = JAVA_MB + workers * (worker_mb * len(archives) + models_mb)
+    available = psutil.virtual_memory().available / 2**20
+    if available < wanted:
+        raise ServerError(
+            f"too little memory: {available:.0f} MB are free, {len(archives)} model(s) with "
+            f"{workers} worker(s) each need about {wanted:.0f} MB; serve fewer, or free some"
+        )
+
+
+def _die_with_parent() -> None:
+    """In the child: killed when we are, even by SIGKILL (Linux; elsewhere it lives on)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_process(process: subprocess.Popen[bytes]) -> None:
+    """Ends the front end and its workers, with patience first."""
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        children = []
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    _, left = psutil.wait_procs(children, timeout=2)
+    for child in left:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(left, timeout=5)

@@ -1,0 +1,110 @@
+"""`python -m serve triton BUNDLE FOLDER`: a model repository for NVIDIA Triton, the way out of
+TorchServe, whose upstream has stopped.
+
+Triton runs the ONNX artefact itself; texts are turned into ids before, by the tokenizer.json that
+is written beside it. Without Triton at hand, the names and types are taken from the artefact.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from export.certificate import read_artefact, read_config
+from serve.archive import ARTEFACTS
+
+BATCH_SIZE, QUEUE_MICROSECONDS = 32, 1000
+EPILOG = """\
+example:
+  python -m serve triton runs/1-gru/best repository --name sentiment
+  tritonserver --model-repository repository
+"""
+# ONNX's names of types -> Triton's, of those that the artefacts have
+_TYPES = {"tensor(int64)": "TYPE_INT64", "tensor(float)": "TYPE_FP32"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    backends = [name for name, file in ARTEFACTS.items() if file.endswith(".onnx")]
+    parser = argparse.ArgumentParser(
+        prog="python -m serve triton",
+        description="Write a Triton model repository from a bundle's ONNX artefact.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
+    parser.add_argument("repository", type=Path, metavar="FOLDER", help="Triton's model repository")
+    parser.add_argument("--name", default="sentiment", help="of the model (default: sentiment)")
+    parser.add_argument("--version", type=int, default=1, help="of the model (default: 1)")
+    parser.add_argument("--backend", default="onnx", choices=backends, help="default: onnx")
+    options = parser.parse_args(arguments)
+    try:
+        target = write_model(
+            options.bundle, options.repository, options.name, options.version, options.backend
+        )
+    except (ValueError, FileNotFoundError) as error:
+        print(f"python -m serve triton: {error}", file=sys.stderr)
+        return 2
+    print(f"{target}: tritonserver --model-repository {options.repository}")
+    return 0
+
+
+def write_model(
+    bundle: Path, repository: Path, name: str, version: int = 1, backend: str = "onnx"
+) -> Path:
+    """Writes the model's folder in the repository, whole or not at all; returns it.
+
+    Raises:
+        ValueError: an artefact without its proof; a model of this name is there already.
+    """
+    target = repository / name
+    if version < 1:
+        raise ValueError(f"--version: got {version}; Triton's begin at 1")
+    if target.exists():
+        raise ValueError(f"{target}: is there already; remove it, or give another --name")
+    content, _ = read_artefact(bundle, ARTEFACTS[backend])
+    labels = read_config(bundle)["labels"]
+    repository.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=repository))
+    try:
+        (new / str(version)).mkdir()
+        (new / str(version) / "model.onnx").write_bytes(content)
+        (new / "config.pbtxt").write_text(model_config(content, name), encoding="utf-8")
+        (new / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+        shutil.copyfile(bundle / "tokenizer.json", new / "tokenizer.json")
+        new.chmod(0o755)
+        os.rename(new, target)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    return target
+
+
+def model_config(content: bytes, name: str) -> str:
+    """Triton's config.pbtxt: what the artefact takes and gives, and batching of like lengths."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    inputs = [_tensor(each.name, each.type, [-1]) for each in session.get_inputs()]
+    outputs = [
+        _tensor(each.name, each.type, each.shape[1:], "labels.txt")
+        for each in session.get_outputs()
+    ]
+    return (
+        f'name: "{name}"\n'
+        'platform: "onnxruntime_onnx"\n'
+        f"max_batch_size: {BATCH_SIZE}\n"
+        f"input [\n{','.join(inputs)}\n]\n"
+        f"output [\n{','.join(outputs)}\n]\n"
+        # Triton batches requests of one length; send texts sorted by theirs.
+        f"dynamic_batching {{ max_queue_delay_microseconds: {QUEUE_MICROSECONDS} }}\n"
+        "instance_group [ { count: 1 kind: KIND_CPU } ]\n"
+    )
+
+
+def _tensor(name: str, kind: str, dims: list[int], labels: str = "") -> str:
+    sizes = ", ".join(map(str, dims))
+    file = f' label_filename: "{labels}"' if labels else ""
+    return f'  {{ name: "{name}" data_type: {_TYPES[kind]} dims: [ {sizes} ]{file} }}'

@@ -1,0 +1,237 @@
+"""The client and the HTTP predictor against a scripted endpoint."""
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import serve.client
+from serve.client import Client, RequestRefused, TokenRefused, Unavailable
+from serve.predictor import TEXTS_A_REQUEST, HttpPredictor, open_predictor
+from serve.tokens import read_tokens
+
+REFUSED_TOKEN = {"code": 400, "type": "InvalidKeyException", "message": "Token"}
+Script = Callable[[str, dict[str, Any], str], tuple[int, Any] | None]
+
+
+class Endpoint:
+    """Answers as its script says: (path, question, token) -> status and JSON; None hangs up."""
+
+    def __init__(self, script: Script) -> None:
+        endpoint = self
+        self.asked: list[tuple[str, dict[str, Any], str]] = []
+        self.connections = 0
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                endpoint.connections += 1
+                super().setup()
+
+            def do_GET(self) -> None:
+                self.do_POST()
+
+            def do_POST(self) -> None:
+                length = int(self.headers.get("Content-Length", 0))
+                question = json.loads(self.rfile.read(length) or b"{}")
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                endpoint.asked.append((self.path, question, token))
+                outcome = script(self.path, question, token)
+                if outcome is None:
+                    self.close_connection = True
+                    return
+                status, answer = outcome
+                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/predictions/tiny"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Script], Endpoint]]:
+    monkeypatch.setattr(serve.client, "FIRST_PAUSE", 0.001)
+    made: list[Endpoint] = []
+
+    def make(script: Script) -> Endpoint:
+        made.append(Endpoint(script))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.server.shutdown()
+        each.server.server_close()
+
+
+def answer_for(texts: list[str]) -> dict[str, Any]:
+    """Says of a text "0.7" that it is positive by 0.7."""
+    predictions = []
+    for text in texts:
+        p = float(text)
+        predictions.append(
+            {
+                "label": "positive" if p > 0.5 else "negative",
+                "score": max(p, 1 - p),
+                "probabilities": {"negative": 1 - p, "positive": p},
+                "truncated": False,
+            }
+        )
+    return {"predictions": predictions, "model": "tiny", "version": "1.0"}
+
+
+def good(path: str, question: dict[str, Any], token: str) -> tuple[int, Any]:
+    return 200, answer_for(question["text"])
+
+
+def test_predictions_come_typed_and_in_order(endpoint: Any) -> None:
+    found = Client(endpoint(good).url, token="x").predict(["0.9", "0.2"])
+    assert [(each.label, each.score, each.version) for each in found] == [
+        ("positive", 0.9, "1.0"),
+        ("negative", 0.8, "1.0"),
+    ]
+
+
+@pytest.mark.parametrize("failure", [(503, {}), (500, b"<html>"), (507, {}), (429, {}), None])
+def test_what_may_pass_is_tried_again(endpoint: Any, failure: tuple[int, Any] | None) -> None:
+    outcomes = iter([failure, failure, (200, answer_for(["0.9"]))])
+    served = endpoint(lambda *_: next(outcomes))
+    assert Client(served.url, token="x").predict(["0.9"])[0].score == 0.9
+    assert len(served.asked) == 3
+
+
+def test_it_gives_up_after_its_attempts(endpoint: Any) -> None:
+    served = endpoint(lambda *_: (503, {}))
+    with pytest.raises(Unavailable, match="3 attempts") as caught:
+        Client(served.url, token="x", attempts=3).predict(["0.9"])
+    assert caught.value.status == 503 and len(served.asked) == 3
+
+
+def test_a_refused_request_is_not_tried_again_and_says_why(endpoint: Any) -> None:
+    error = {"status": 413, "code": "too_large", "message": "text: too large", "field": "text"}
+    served = endpoint(lambda *_: (413, {"error": error}))
+    with pytest.raises(RequestRefused, match="too large") as caught:
+        Client(served.url, token="x").predict(["0.9"])
+    assert (caught.value.status, caught.value.code, caught.value.field) == (
+        413,
+        "too_large",
+        "text",
+    )
+    assert len(served.asked) == 1
+
+
+def test_a_refused_text_of_several_is_named(endpoint: Any) -> None:
+    answer = answer_for(["0.9"])
+    answer["predictions"].append(
+        {"error": {"status": 422, "code": "empty_text", "message": "empty"}}
+    )
+    with pytest.raises(RequestRefused, match="text 1: empty"):
+        Client(endpoint(lambda *_: (200, answer)).url, token="x").predict(["0.9", ""])
+
+
+def write_tokens(path: Path, inference: str, minutes: float) -> None:
+    expires = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+    door = {"key": inference, "expiration time": expires}
+    path.write_text(
+        json.dumps({"inference": door, "management": door | {"key": "m"}, "API": {"key": "api"}})
+    )
+
+
+def test_a_token_that_another_refreshed_is_read_again(endpoint: Any, tmp_path: Path) -> None:
+    path = tmp_path / "key_file.json"
+    served = endpoint(
+        lambda path, question, token: (
+            good(path, question, token) if token == "new" else (400, REFUSED_TOKEN)
+        )
+    )
+    write_tokens(path, "old", minutes=60)
+    client = Client(served.url, token_file=path)
+    with pytest.raises(TokenRefused):
+        client.predict(["0.9"])
+    write_tokens(path, "new", minutes=60)
+    assert client.predict(["0.9"])[0].score == 0.9
+
+
+def test_an_expired_token_is_refreshed_by_its_owner(endpoint: Any, tmp_path: Path) -> None:
+    path = tmp_path / "key_file.json"
+    write_tokens(path, "old", minutes=-1)
+
+    def script(url: str, question: dict[str, Any], token: str) -> tuple[int, Any]:
+        if url == "/token?type=inference":
+            assert token == "api"
+            write_tokens(path, "new", minutes=60)
+            return 200, {}
+        return good(url, question, token) if token == "new" else (401, {})
+
+    served = endpoint(script)
+    management = served.url.removesuffix("/predictions/tiny")
+    client = Client(served.url, token_file=path, management_url=management)
+    assert client.predict(["0.9"])[0].score == 0.9
+    assert [url for url, _, _ in served.asked].count("/token?type=inference") == 1
+
+
+def test_the_environments_token_is_sent(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXT_CLASSIFIER_TOKEN", "from-outside")
+    served = endpoint(good)
+    Client(served.url).predict(["0.9"])
+    assert served.asked[0][2] == "from-outside"
+
+
+def test_tokens_never_show() -> None:
+    path_like = Client("http://127.0.0.1:1/x", token="secret-token")
+    assert "secret-token" not in repr(path_like) + str(path_like)
+
+
+def test_a_key_file_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "key_file.json"
+    path.write_text('{"inference": {"ke')
+    threading.Timer(0.1, write_tokens, (path, "whole", 60)).start()
+    assert read_tokens(path, patience=30).inference == "whole"
+    assert "whole" not in repr(read_tokens(path))
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"inference": {}}', "\0"])
+def test_no_key_file_is_one_line(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "key_file.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises((ValueError, FileNotFoundError), match="token file"):
+        read_tokens(path, patience=0)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x/y", "http://", ""])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="URL"):
+        Client(url)
+
+
+def test_the_predictor_cuts_into_requests_and_keeps_order_and_connections(endpoint: Any) -> None:
+    served = endpoint(good)
+    predictor = open_predictor(served.url, token="x")
+    assert isinstance(predictor, HttpPredictor)
+    values = np.round(np.linspace(0, 1, 5 * TEXTS_A_REQUEST + 3), 6)
+    for _ in range(2):
+        found = predictor.predict([str(value) for value in values])
+        np.testing.assert_allclose(found, np.stack([1 - values, values], axis=1))
+    assert predictor.labels == ["negative", "positive"]
+    assert [len(question["text"]) for _, question, _ in served.asked].count(TEXTS_A_REQUEST) == 10
+    assert served.connections <= 4
+    assert predictor.predict([]).shape == (0, 2)
+
+
+def test_an_endpoint_takes_no_backend() -> None:
+    with pytest.raises(ValueError, match="backend"):
+        open_predictor("http://127.0.0.1:1/x", backend="onnx")

@@ -1,0 +1,121 @@
+"""Draining another process, here a small one: refused, answered, closed, in this order."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import serve.drain
+from serve.drain import drain, wait_until_alone
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "pidfd_open"), reason="needs pidfd, which Linux has since 5.6"
+)
+
+# Echoes lines; one that begins with "slow" only once its standard input says so.
+SERVER = """
+import socket, sys, threading
+released = threading.Event()
+def serve(connection):
+    while data := connection.recv(100):
+        if data.startswith(b"slow"):
+            released.wait()
+        connection.sendall(data.upper())
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+def accept():
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+threading.Thread(target=accept, daemon=True).start()
+sys.stdin.readline()
+released.set()
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def other() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process and its port."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())
+        process.kill()
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=30)
+
+
+def release(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def wait_until_refused(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            connect(port).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.01)
+    pytest.fail("still listening")
+
+
+def test_new_ones_are_refused_and_taken_ones_answered(
+    other: tuple[subprocess.Popen[str], int],
+) -> None:
+    process, port = other
+    with connect(port) as slow, connect(port) as silent, connect(port) as answered:
+        answered.sendall(b"quick")
+        assert answered.recv(100) == b"QUICK"
+        slow.sendall(b"slow")
+        time.sleep(0.2)  # it has been read
+        outcome: list[bool] = []
+        draining = threading.Thread(target=lambda: outcome.append(drain(process.pid, port, 30)))
+        draining.start()
+        wait_until_refused(port)
+        assert silent.recv(100) == b""  # closed: it had asked nothing
+        assert answered.recv(100) == b""  # closed: it had its answer
+        assert draining.is_alive()
+        release(process)
+        assert slow.recv(100) == b"SLOW"
+        assert slow.recv(100) == b""
+        draining.join(30)
+    assert outcome == [True]
+
+
+def test_what_is_never_answered_is_given_up(other: tuple[subprocess.Popen[str], int]) -> None:
+    process, port = other
+    with connect(port) as slow:
+        slow.sendall(b"slow")
+        time.sleep(0.2)
+        assert not drain(process.pid, port, timeout=0.3)
+
+
+def test_without_the_right_to_its_sockets_it_says_so(
+    other: tuple[subprocess.Popen[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, port = other
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "pidfd_getfd: Operation not permitted")
+
+    monkeypatch.setattr(serve.drain, "_copy", refuse)
+    with pytest.raises(PermissionError, match="pidfd_getfd"):
+        drain(process.pid, port, 1)
+    with connect(port):
+        assert not wait_until_alone(process.pid, port, timeout=0.2)
+    assert wait_until_alone(process.pid, port, timeout=30)

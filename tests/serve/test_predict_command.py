@@ -1,0 +1,145 @@
+"""Predictions for files: rows kept, stopped and gone on with, mistakes named."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serve import predict_command
+from serve.predict_command import main, predict_file, read_rows
+
+
+class Lengths:
+    """Says of a text that it is positive by its length in thousandths; counts what it is asked."""
+
+    labels = ["negative", "positive"]  # noqa: RUF012
+
+    def __init__(self, fail_after: int | None = None) -> None:
+        self.asked, self.fail_after = 0, fail_after
+
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        if self.fail_after is not None and self.asked + len(texts) > self.fail_after:
+            raise KeyboardInterrupt
+        self.asked += len(texts)
+        positive = np.array([len(text) / 1000 for text in texts])
+        return np.stack([1 - positive, positive], axis=1)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict_command, "BLOCK", 4)
+
+
+ROWS = [{"id": str(i), "text": 'a "quoted"\nline, ' * (i % 3) + "x" * i} for i in range(11)]
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> Path:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("source", ["in.csv", "in.jsonl"])
+@pytest.mark.parametrize("target", ["out.csv", "out.jsonl"])
+def test_every_row_is_kept_and_gets_its_prediction(
+    tmp_path: Path, source: str, target: str
+) -> None:
+    written = predict_file(Lengths(), write(tmp_path / source, ROWS), tmp_path / target)
+    found = list(read_rows(tmp_path / target))
+    assert written == len(found) == len(ROWS)
+    for row, out in zip(ROWS, found, strict=True):
+        positive = len(row["text"]) / 1000
+        assert {name: out[name] for name in row} == row
+        assert float(out["probability_positive"]) == positive
+        assert out["predicted_label"] == "negative"
+        assert float(out["predicted_score"]) == 1 - positive
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
+@given(data=st.data())
+def test_a_run_cut_off_at_any_byte_ends_as_one_that_was_not(
+    tmp_path: Path, name: str, data: st.DataObject
+) -> None:
+    source, whole, cut = write(tmp_path / "in.csv", ROWS), tmp_path / f"w{name}", tmp_path / name
+    whole.unlink(missing_ok=True)
+    predict_file(Lengths(), source, whole)
+    expected = whole.read_bytes()
+    cut.write_bytes(expected[: data.draw(st.integers(0, len(expected)))])
+    predict_file(Lengths(), source, cut)
+    assert cut.read_bytes() == expected
+
+
+def test_what_was_written_is_not_asked_again(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(Lengths(fail_after=8), source, target)
+    again = Lengths()
+    predict_file(again, source, target)
+    assert again.asked == len(ROWS) - 8
+    finished = Lengths()
+    predict_file(finished, source, target)
+    assert finished.asked == 0
+
+
+def test_the_command_scores_a_file_by_a_bundle(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in.csv", [{"review": "very good"}, {"review": "bad book"}])
+    target = tmp_path / "out.jsonl"
+    arguments = [str(source), str(target), "--bundle", str(bundle), "--column", "review"]
+    assert main(arguments) == 0
+    assert [row["predicted_label"] for row in read_rows(target)] == ["positive", "negative"]
+    assert "2 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "named"),
+    [
+        ('{"text": 1}\n', [], "row 1, column text"),
+        ('{"text": "a"}\nnonsense\n', [], "row 2: not a JSON object"),
+        ('{"review": "a"}\n', [], "--column"),
+        ('{"text": "a"}\n', ["--backend", "magic"], "backend"),
+        ('{"text": "a"}\n', ["--bundle", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    arguments: list[str],
+    named: str,
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(content)
+    given = [str(source), str(tmp_path / "out.csv"), "--bundle", str(bundle), *arguments]
+    assert main(given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("python -m serve predict: ") and named in line
+
+
+def test_other_files_are_refused(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main([str(tmp_path / "in.txt"), str(tmp_path / "o.csv"), "--bundle", str(bundle)]) == 2
+    assert ".csv and .jsonl" in capsys.readouterr().err
+
+
+def test_the_output_of_another_file_is_not_gone_on_with(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    predict_file(Lengths(), write(tmp_path / "long.csv", ROWS), target)
+    with pytest.raises(ValueError, match="another file"):
+        predict_file(Lengths(), write(tmp_path / "short.csv", ROWS[:3]), target)
