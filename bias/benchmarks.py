@@ -29,6 +29,7 @@ from bias.crows_pairs import (
 from bias.masked_lm import LiveModel, SentenceEncoder
 from bias.occupations import Leaning, leaning, read_occupations
 from bias.relabelling import holm
+from bias.report import Audit, write
 from bias.section import Chart, Estimate, Section, Table
 from bias.stats import wilson
 from training.progress import Progress
@@ -320,7 +321,7 @@ def main(arguments: list[str] | None = None) -> int:
                         help="folder with crows_pairs*.csv, seat/, and "
                         f"{OCCUPATIONS}, or some of them")  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, metavar="DIR",
-                        help="folder for report.html, report.md and report.json")  # fmt: skip
+                        help="folder for audit.html, audit.md and audit.json")  # fmt: skip
     parser.add_argument("--limit", type=int, metavar="N", help="first N pairs of CrowS-Pairs only")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=list(METRICS),
                         help="of CrowS-Pairs (default: all)")  # fmt: skip
@@ -328,14 +329,15 @@ def main(arguments: list[str] | None = None) -> int:
     if given.limit is not None and given.limit < 1:
         parser.error(f"--limit {given.limit}: expected 1 at least")
     try:
-        from bias.masked_lm_report import write_report
-
         model = open_encoder(given.model)
         sections = benchmark_sections(
             model, given.data, limit=given.limit, metrics=given.metrics,
             on_line=lambda line: print(line, file=sys.stderr),
         )  # fmt: skip
-        page = write_report([given.model], sections, given.output, {"data": str(given.data)})
+        target = {"name": model.name, "kind": "language model", "given": given.model,
+                  "description": "masked language model"}  # fmt: skip
+        settings = {"data": str(given.data), "limit": given.limit, "metrics": given.metrics}
+        page = write(Audit([target], settings, sections), given.output)
     except (ValueError, OSError) as error:
         print(f"python -m bias.benchmarks: {error}", file=sys.stderr)
         return 2

@@ -2,11 +2,11 @@
 
     python -m bias.fill_mask MODEL... --output DIR [--prompts SET...] [--classifier BUNDLE]
 
-MODEL is a folder, a hub name, or a parquet file of stored logits. Every difference is minoritised
+MODEL is a folder, a hub name, or a parquet file of stored logits (`masked_lm_audit.main`). Every difference is minoritised
 minus normative. P people of a group, V tokens, K candidate tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -339,3 +339,9 @@ def audit(
             "stored: choose sets with --prompts, or audit the model itself"
         )
     return found
+
+
+if __name__ == "__main__":
+    from bias.masked_lm_audit import main
+
+    raise SystemExit(main())

@@ -6,13 +6,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from bias import style
 from bias.fill_mask import SetResult
 from bias.relabelling import Difference, holm
 from bias.section import Chart, Estimate, Page, Section, Table
 
 ODDS_SHOWN = 8
-# Okabe and Ito's palette, which the colour-blind tell apart.
-BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
 
 LIMITS = (
     "Fill-mask shows what the language model expects, not what an application built on it does; the "
@@ -249,8 +248,6 @@ def _forest(
 ) -> Chart:
     figure = go.Figure()
     names = []
-    symbols = ("circle", "diamond", "square", "triangle-up")
-    colours = (BLUE, VERMILLION, GREY, "#009E73")
     for place, (model, results, found) in enumerate(models):
         shown = [r for r in results if r.prompts.name in found][::-1]
         kept = [found[r.prompts.name] for r in shown]
@@ -261,7 +258,8 @@ def _forest(
             y=labels,
             mode="markers",
             name=model,
-            marker={"symbol": symbols[place % 4], "color": colours[place % 4], "size": 10},
+            marker={"symbol": style.SYMBOLS[place % len(style.SYMBOLS)],
+                    "color": style.COLOURS[place % len(style.COLOURS)], "size": 10},  # fmt: skip
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -269,20 +267,18 @@ def _forest(
                 "arrayminus": [e.value - e.low for e in kept],
             },
         )
-    figure.add_vline(x=0, line={"color": GREY, "dash": "dash"})
-    figure.update_layout(
-        template="plotly_white",
-        height=140 + 34 * len(names) * max(1, len(models) / 2),
-        margin={"l": 10, "r": 20, "t": 30, "b": 50},
+    figure.add_vline(x=0, line={"color": style.GREY, "dash": "dash"})
+    height = round(150 + 34 * len(names) * max(1.0, len(models) / 2))
+    frame = style.framed(
+        figure,
+        height,
         xaxis_title="contrast in nats: against the stereotype | along it",
-        yaxis={"automargin": True},
         scattermode="group",
-        legend={"orientation": "h", "y": 1.08},
         showlegend=len(models) > 1,
     )
     return Chart(
         title="Contrast of each set",
-        figure=figure.to_plotly_json(),
+        figure=frame,
         caption="The contrast of each prompt set with its 95% interval. 0 is no difference between "
         "the groups; to the right, the model gives each group what the stereotype gives it.",
     )

@@ -210,9 +210,12 @@ def open_models(
 
 
 def display_name(name_or_folder: str) -> str:
-    """A hub name as it is; of a folder, its last part."""
+    """A hub name as it is; of a folder its last part, without the `model` that a training run adds."""
     path = Path(name_or_folder)
-    return path.resolve().name if path.is_dir() else name_or_folder
+    if not path.is_dir():
+        return name_or_folder
+    path = path.resolve()
+    return path.parent.name if path.name == "model" else path.name
 
 
 def batches_by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

@@ -5,6 +5,8 @@
 Several targets, the plain one first, also give their comparison and share one scatter.
 """
 
+import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,10 +15,11 @@ from bias.completions import Classifier
 from bias.fill_mask import audit
 from bias.fill_mask_section import comparison_section, fill_mask_section
 from bias.masked_lm import LiveModel, open_models
-from bias.progress import Progress
 from bias.prompts import load_sets
 from bias.scatter import scatter_page
+from bias.report import Audit, write
 from bias.section import Page, Section
+from training.progress import Progress
 
 SCATTER = "scatter.html"
 
@@ -79,3 +82,54 @@ def is_masked_lm(target: str) -> bool:
         config = path / "config.json"
         return config.is_file() and "schema_version" not in config.read_text(encoding="utf-8")
     return not path.exists() and "://" not in target
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m bias.fill_mask`: a user's mistake is one line and exit status 2."""
+    given = _parser().parse_args(arguments)
+    try:
+        classifier = None
+        if given.classifier:
+            from serve.predictor import open_predictor
+
+            classifier = open_predictor(given.classifier)
+        sections = analyse_masked_lm(
+            given.models,
+            prompts=given.prompts,
+            vocabulary=given.vocabulary,
+            classifier=classifier,
+            benchmark_data=given.benchmarks,
+            on_line=lambda line: print(line, file=sys.stderr),
+        )
+        targets = [{"name": name, "kind": "language model", "given": name,
+                    "description": "masked language model"} for name in given.models]  # fmt: skip
+        settings = {"prompts": given.prompts, "classifier": given.classifier}
+        page = write(Audit(targets, settings, sections), given.output)
+    except (ValueError, OSError) as error:
+        print(f"python -m bias.fill_mask: {error}", file=sys.stderr)
+        return 2
+    for section in sections:
+        for finding in section.findings:
+            print(f"{section.target or section.title}: {finding}")
+    print(f"{page}: open it in a browser; the scatter is {SCATTER} beside it")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bias.fill_mask",
+        description="What masked language models put into the blank for one group and not for "
+        "another; several models, the plain one first, are also compared.",
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL",
+                        help="folder, hub name, or parquet file of stored logits")  # fmt: skip
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--prompts", nargs="+", metavar="SET",
+                        help="names, .yaml files or folders (default: all of ours)")  # fmt: skip
+    parser.add_argument("--vocabulary", type=Path, metavar="FOLDER",
+                        help="tokenizer of stored logits (default: beside the file)")  # fmt: skip
+    parser.add_argument("--classifier", metavar="TARGET",
+                        help="a bundle or an endpoint that rates the completions")  # fmt: skip
+    parser.add_argument("--benchmarks", type=Path, metavar="DIR",
+                        help="also run the benchmarks whose files lie in DIR")  # fmt: skip
+    return parser
