@@ -126,5 +126,7 @@ def _words() -> _Words:
     # not within a longer or hyphenated word: spider-man stays
     alternatives = "|".join(map(re.escape, longest_first))
     pattern = re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.IGNORECASE)
-    lists = {name: frozenset(data[name]) for name in ("generic", "bound", "after_him", "after_hers")}
+    lists = {
+        name: frozenset(data[name]) for name in ("generic", "bound", "after_him", "after_hers")
+    }
     return _Words(masculine_of, feminine_of, pattern=pattern, **lists)
