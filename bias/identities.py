@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from bias import wording
+from bias.pairs import MARKERS, NAMES, PEOPLE
 
-KINDS = ("people", "names", "markers")
+KINDS = (PEOPLE, NAMES, MARKERS)
 STANDINGS = ("minoritised", "normative")
 _AXIS: dict[str, type] = {"kind": str, "question": str, "reference": str, "groups": dict}
 _GROUP: dict[str, type] = {"standing": str, "why": str, "terms": list}

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 TEMPLATES, REVIEWS = "templates", "reviews"
+PEOPLE, NAMES, MARKERS, WORDS = "people", "names", "markers", "words"
 CONTROL = "control"
 """The axis of the swaps that mean nothing."""
 
@@ -19,10 +20,13 @@ class Pair:
     """`text` names `group` by `term`, `reference_text` the reference by `reference_term`.
 
     `cluster` is what it was made of, a template or a review: pairs of one cluster share its words.
-    `label` is 1 for a positive text, 0 for a negative one, None where there is no right answer.
+    `kind` is how it names: by people, names or markers (see `identities`), or by words in a review;
+    controls are held against swaps of their own kind. `label` is 1 for a positive text, 0 for a
+    negative one, None where there is no right answer.
     """
 
     source: str
+    kind: str
     axis: str
     group: str
     term: str

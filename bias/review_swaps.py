@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from bias.gender_words import FEMININE, MASCULINE, Gender, reading, swapped
 from bias.identities import Axis
-from bias.pairs import CONTROL, REVIEWS, Pair, with_article
+from bias.pairs import CONTROL, MARKERS, NAMES, REVIEWS, WORDS, Pair, with_article
 from bias.wording import read
 
 MAX_WORDS = 90
@@ -51,8 +51,8 @@ _Rewriter = Callable[[Review, int], list[Pair] | str]
 
 def review_pairs(reviews: Sequence[Review], axes: list[Axis], most: int) -> Rewritten:
     """The pairs of up to `most` reviews a rewriting, taken in the order given."""
-    named = [axis for axis in axes if axis.kind == "names"]
-    marked = [axis for axis in axes if axis.kind == "markers"]
+    named = [axis for axis in axes if axis.kind == NAMES]
+    marked = [axis for axis in axes if axis.kind == MARKERS]
     rewriters: dict[str, _Rewriter] = {
         "gender words": lambda review, _: _gender_pairs(review),
         "synonyms": lambda review, _: _synonym_pairs(review),
@@ -93,7 +93,7 @@ def _gender_pairs(review: Review) -> list[Pair] | str:
     # one of the two is the review itself; turning may not touch a word of its own gender
     assert texts[found.gender] == review.text
     return [
-        Pair(REVIEWS, GENDER_WORDS, "women", "words for women", "words for men",
+        Pair(REVIEWS, WORDS, GENDER_WORDS, "women", "words for women", "words for men",
              _cluster(review), review.label, texts[FEMININE], texts[MASCULINE])
     ]  # fmt: skip
 
@@ -118,14 +118,14 @@ def _name_pairs(review: Review, turn: int, axes: list[Axis]) -> list[Pair] | str
         for group, terms in zip(axis.others, fitting[1:], strict=True):
             term = terms[turn % len(terms)]
             pairs.append(
-                Pair(REVIEWS, axis.name, group.name, term, reference, _cluster(review),
+                Pair(REVIEWS, NAMES, axis.name, group.name, term, reference, _cluster(review),
                      review.label, _renamed(review.text, name, term),
                      _renamed(review.text, name, reference))
             )  # fmt: skip
     controls = [term for term in _controls()[_PLURAL[gender]] if term != name]
     term, other = controls[turn % len(controls)], controls[(turn + 1) % len(controls)]
     pairs.append(
-        Pair(REVIEWS, CONTROL, _PLURAL[gender], term, other, _cluster(review), review.label,
+        Pair(REVIEWS, NAMES, CONTROL, _PLURAL[gender], term, other, _cluster(review), review.label,
              _renamed(review.text, name, term), _renamed(review.text, name, other))
     )  # fmt: skip
     return pairs
@@ -147,7 +147,7 @@ def _trait_pairs(review: Review, turn: int, axes: list[Axis]) -> list[Pair] | st
         return review.text[: match.start()] + with_article(phrase) + review.text[match.end() :]
 
     def pair(axis: str, group: str, term: str, other: str) -> Pair:
-        return Pair(REVIEWS, axis, group, term, other, _cluster(review), review.label,
+        return Pair(REVIEWS, MARKERS, axis, group, term, other, _cluster(review), review.label,
                     with_trait(term), with_trait(other))  # fmt: skip
 
     pairs = []
@@ -175,7 +175,7 @@ def _synonym_pairs(review: Review) -> list[Pair] | str:
 
     text = re.sub(rf"(?<![\w-]){word}(?![\w-])", turn, review.text, flags=re.IGNORECASE)
     return [
-        Pair(REVIEWS, CONTROL, "synonyms", other, word, _cluster(review), review.label, text,
+        Pair(REVIEWS, WORDS, CONTROL, "synonyms", other, word, _cluster(review), review.label, text,
              review.text)
     ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from bias.identities import Axis, Group
-from bias.pairs import CONTROL, TEMPLATES, Pair, with_article
+from bias.pairs import CONTROL, MARKERS, NAMES, PEOPLE, TEMPLATES, Pair, with_article
 from bias.wording import read
 
 
@@ -31,13 +31,14 @@ def control_pairs() -> list[Pair]:
     """Swaps within one group, or between traits of no group: what no audit should find."""
     controls = read("controls")
     found = []
-    for name in ("people", "women", "men", "markers"):
+    kinds = {"people": PEOPLE, "women": NAMES, "men": NAMES, "markers": MARKERS}
+    for name, kind in kinds.items():
         terms = controls[name]
-        phrases = _people(name, terms)
+        phrases = _people(kind, terms)
         for index, term in enumerate(terms):
             after = (index + 1) % len(terms)
             for phrase, other in zip(phrases[index], phrases[after], strict=True):
-                found += list(_filled(CONTROL, name, term, terms[after], phrase, other))
+                found += list(_filled(kind, CONTROL, name, term, terms[after], phrase, other))
     return found
 
 
@@ -53,18 +54,18 @@ def _pairs(axis: Axis, group: Group) -> Iterator[Pair]:
 
 def _people(kind: str, terms: tuple[str, ...] | list[str]) -> list[list[str]]:
     """For each term the phrases that name a person by it."""
-    if kind != "markers":
+    if kind != MARKERS:
         return [[term] for term in terms]
     nouns = _data()["marked_nouns"]
     return [[with_article(f"a {term} {noun}") for noun in nouns] for term in terms]
 
 
 def _filled(
-    axis: str, group: str, term: str, reference_term: str, person: str, other: str
+    kind: str, axis: str, group: str, term: str, reference_term: str, person: str, other: str
 ) -> Iterator[Pair]:
     for sentence in sentences():
         yield Pair(
-            TEMPLATES, axis, group, term, reference_term, sentence.template, sentence.label,
+            TEMPLATES, kind, axis, group, term, reference_term, sentence.template, sentence.label,
             _put(sentence.filled, person), _put(sentence.filled, other),
         )  # fmt: skip
 
