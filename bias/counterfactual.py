@@ -129,7 +129,9 @@ def comparisons(scored: Scored) -> list[Comparison]:
     controls = scored.where(lambda pair: pair.axis == CONTROL).by("source", "kind")
     nothing = scored.where(lambda pair: False)
     made = []
-    for part in scored.where(lambda pair: pair.axis != CONTROL).by("source", "axis", "group").values():
+    for part in (
+        scored.where(lambda pair: pair.axis != CONTROL).by("source", "axis", "group").values()
+    ):
         first = part.pairs[0]
         made.append(_comparison(part, controls.get((first.source, first.kind), nothing)))
     corrected = stats.holm([each.sentences_p for each in made])
@@ -144,9 +146,7 @@ def gaps(scored: Scored) -> list[Gap]:
 
 def pooled_flips(scored: Scored, source: str, control: bool) -> Estimate | None:
     """The share of swaps that change the label, over all axes; None where there are none."""
-    chosen = scored.where(
-        lambda pair: pair.source == source and (pair.axis == CONTROL) == control
-    )
+    chosen = scored.where(lambda pair: pair.source == source and (pair.axis == CONTROL) == control)
     if not chosen.pairs:
         return None
     data = stats.clustered(chosen.flips, chosen.clusters)
@@ -227,8 +227,10 @@ def _gap(chosen: Scored) -> Gap:
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     means = np.concatenate([np.zeros((len(clusters), 1)), means], axis=1)  # the reference's first
     labels = ["the reference", *names]
-    average = means.mean(0)
-    low, high, p = _range_inference(means)
+    # every group stands in a cluster equally often, but not every cluster makes as many pairs
+    weights = counts.sum(1) / counts.sum()  # (C,)
+    average = weights @ means
+    low, high, p = _range_inference(means, weights)
     estimate = Estimate(
         "group_gap", float(average.max() - average.min()), low, high, len(chosen.pairs),
         f"pairs from {len(clusters)} {chosen.pairs[0].source}",
@@ -239,21 +241,22 @@ def _gap(chosen: Scored) -> Gap:
                labels[int(average.argmin())], estimate)  # fmt: skip
 
 
-def _range_inference(means: Floats, rounds: int = 2000) -> tuple[float, float, float]:
-    """Bootstrap interval of the range of G columns' means over C clusters, and the p-value of
-    groups being exchangeable within every cluster."""
+def _range_inference(
+    means: Floats, weights: Floats, rounds: int = 2000
+) -> tuple[float, float, float]:
+    """Bootstrap interval of the range of G columns' weighted means over C clusters, and the p-value
+    of groups being exchangeable within every cluster."""
     count, _ = means.shape
     if count < 3:
         return math.nan, math.nan, 1.0
     generator = np.random.default_rng(0)
-    drawn = generator.multinomial(count, np.full(count, 1 / count), rounds) @ means / count
-    low, high = np.quantile(drawn.max(1) - drawn.min(1), [0.025, 0.975])
-    average = means.mean(0)
-    observed = (average.max() - average.min()) * (1 - 1e-9)
-    beyond = 0
-    for _ in range(rounds):
-        shuffled = generator.permuted(means, axis=1).mean(0)
-        beyond += shuffled.max() - shuffled.min() >= observed
+    drawn = generator.multinomial(count, np.full(count, 1 / count), rounds) * weights  # (R, C)
+    resampled = drawn @ means / drawn.sum(1, keepdims=True)
+    low, high = np.quantile(np.ptp(resampled, axis=1), [0.025, 0.975])
+    observed = np.ptp(weights @ means) * (1 - 1e-9)
+    beyond = sum(
+        bool(np.ptp(weights @ generator.permuted(means, axis=1)) >= observed) for _ in range(rounds)
+    )
     return float(low), float(high), (beyond + 1) / (rounds + 1)
 
 

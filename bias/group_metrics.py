@@ -1,13 +1,13 @@
 """Errors by group: is a classifier right as often about everybody?
 
-Two views of it. On *counterfactual* texts every group speaks the same sentences with the same labels,
-so that a difference is the swap's doing. On reviews *as written*, people who write about women write
-about other things than those who write about men, so that a difference may be the topic's.
+Two views of it. On *counterfactual* texts every group speaks the same sentences with the same
+labels, so that a difference is the swap's doing. On reviews *as written*, people who write about
+women write about other things than those who write about men: a difference may be the topic's.
 
 AUCs are those of Borkan et al. (2019), "positive" in the place of "toxic": over a group's own texts
 (subgroup), over the background's positive and the group's negative ones (BPSN: low where the group
-is read as too positive), and over the background's negative and the group's positive ones (BNSP: low
-where it is read as too negative).
+is read as too positive), and over the background's negative and the group's positive ones (BNSP:
+low where it is read as too negative).
 """
 
 from collections.abc import Sequence
@@ -59,8 +59,8 @@ class GroupErrors:
 
 @dataclass(frozen=True)
 class Errors:
-    """All groups of an axis, and how far they are from equalised odds (Hardt et al. 2016): the larger
-    of the differences in true and in false positive rates."""
+    """All groups of an axis, and how far they are from equalised odds (Hardt et al. 2016): the
+    larger of the differences in true and in false positive rates."""
 
     source: str
     axis: str
@@ -103,8 +103,7 @@ def errors(source: str, axis: str, texts: Texts, background: str | None = REFERE
         y_true=texts.labels, y_pred=predicted, sensitive_features=np.array(texts.groups),
     )  # fmt: skip
     rates = [
-        _group_errors(name, frame.by_group.loc[name].to_dict(), texts, background)
-        for name in names
+        _group_errors(name, frame.by_group.loc[name].to_dict(), texts, background) for name in names
     ]
     return Errors(source, axis, rates, _equalized_odds(texts, predicted, names, source))
 
@@ -113,7 +112,7 @@ def auc_interval(
     positives: Floats, negatives: Floats, clusters: tuple[Sequence[str], Sequence[str]],
     name: str, meaning: str,
 ) -> Estimate | None:  # fmt: skip
-    """The AUC (P scores of positive against M of negative texts) with its cluster bootstrap interval.
+    """The AUC (P scores of positive against M of negative texts) with its bootstrap interval.
 
     A resample draws clusters; a text counts as often as its cluster was drawn.
     """
@@ -136,11 +135,11 @@ def _group_errors(
 ) -> GroupErrors:
     own = np.array([group == name for group in texts.groups])
     made = {
-        "accuracy": _rate("accuracy", rates["accuracy"], texts, own, "of texts read rightly"),
+        "accuracy": _rate("accuracy", rates["accuracy"], texts, own, "texts read rightly"),
         "false_positive_rate": _rate("false_positive_rate", rates["fpr"], texts,
-                                     own & (texts.labels == 0), "of negative texts read as positive"),
+                                     own & (texts.labels == 0), "negative read as positive"),
         "false_negative_rate": _rate("false_negative_rate", rates["fnr"], texts,
-                                     own & (texts.labels == 1), "of positive texts read as negative"),
+                                     own & (texts.labels == 1), "positive read as negative"),
     }  # fmt: skip
     assert made["accuracy"] is not None
     if background is not None:

@@ -49,7 +49,9 @@ def _pairs(axis: Axis, group: Group) -> Iterator[Pair]:
         term = group.terms[index]
         at = index % len(references)
         for phrase, other in zip(phrases, references[at], strict=True):
-            yield from _filled(axis.name, group.name, term, axis.reference.terms[at], phrase, other)
+            yield from _filled(
+                axis.kind, axis.name, group.name, term, axis.reference.terms[at], phrase, other
+            )
 
 
 def _people(kind: str, terms: tuple[str, ...] | list[str]) -> list[list[str]]:
