@@ -161,8 +161,8 @@ def _table(compared: Sequence[Comparison], source: str) -> Table:
          "p, other sentences (Holm)", "p, other words", "detectable Δp", "pairs", "found"),
         tuple(rows),
         "Δ is the group's less the reference's; positive: read as more positive. Intervals are "
-        f"95%, by {'review' if source == REVIEWS else 'template'}. A p for other words that cannot fall "
-        "under 0.05 with so few words says so (≥).",
+        f"95%, by {'review' if source == REVIEWS else 'template'}. A p for other words that cannot "
+        "fall under 0.05 with so few words says so (≥).",
     )  # fmt: skip
 
 

@@ -1,12 +1,13 @@
 """Errors by group of one target as a section of the report."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
 from bias.counterfactual import Scored
-from bias.group_metrics import Errors, GroupErrors, counterfactual_texts, errors
-from bias.section import Cell, Chart, Section, Table
+from bias.group_metrics import Errors, GroupErrors, Texts, counterfactual_texts, errors
+from bias.section import Cell, Chart, Estimate, Section, Table
 from bias.style import COLOURS, SYMBOLS, framed
 
 
@@ -41,6 +42,31 @@ def errors_section(target: str, scored: Scored) -> Section:
             "its interval therefore never reaches below 0.",
         ),
     )
+
+
+def as_written_section(target: str, texts: Texts, facts: dict[str, Any]) -> Section:
+    """Reviews as their writers wrote them, by the gender that they speak of."""
+    found = errors("reviews", "gender of those written about", texts, background=None)
+    worst = found.equalized_odds
+    return Section(
+        name="errors_as_written",
+        title="Errors by group, in reviews as written",
+        target=target,
+        findings=(
+            "Reviews that speak of women, of men or of nobody differ by "
+            f"{worst.text()} in their error rates.",
+        ),
+        estimates=(
+            Estimate("equalized_odds_difference_as_written", worst.value, worst.low, worst.high,
+                     worst.n, worst.of, worst.meaning),
+        ),
+        tables=(_errors_table(found),),
+        limits=(
+            "People write about women and men on other occasions and other products: a difference "
+            "here may be the topic's. The counterfactual one is the swap's.",
+        ),
+        facts=facts,
+    )  # fmt: skip
 
 
 def _errors_table(found: Errors) -> Table:
