@@ -7,8 +7,8 @@ apart, since a yes to one is often taken for a yes to another:
 2. Would other words for the same group show it? In templates, where every term stands in every
    sentence, terms are exchanged between the groups, or flipped in pairs where they belong together
    (`terms_p`). A model that has quirks about single names fails 1 and passes 2.
-3. Is it more than swapping words does anyway? `noise` is the largest mean that swaps without
-   meaning gave (the 95th percentile over them), and the share of labels that they changed.
+3. Is it more than swapping words does anyway? Of as many swaps without meaning as the group has
+   words, the mean is as large as `noise` in 5 of 100 draws; for flips it is their share.
 """
 
 import math
@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bias import stats
-from bias.pairs import CONTROL, PEOPLE, TEMPLATES, Pair
+from bias.pairs import CONTROL, PEOPLE, TEMPLATES, WORDS, Pair
 from bias.section import Estimate
 
 LOGIT_LIMIT = 1e-7
 """Probabilities are kept this far from 0 and 1 before their logit is taken."""
+
+NOISE_DRAWS = 2000
 
 Floats = NDArray[np.float64]
 Probabilities = Callable[[Sequence[str]], Floats]
@@ -81,6 +83,7 @@ class Comparison:
     source: str
     axis: str
     group: str
+    reference: str
     probability: Estimate
     logit: Estimate
     flips: Estimate
@@ -167,10 +170,11 @@ def _comparison(chosen: Scored, matched: Scored) -> Comparison:
     n, of = len(chosen.pairs), f"pairs from {len(probability.sums)} {first.source}"
     terms_p, least = _terms_p(chosen)
     return Comparison(
-        first.source, first.axis, first.group,
+        first.source, first.axis, first.group, first.reference,
         Estimate("mean_dp", probability.mean, *stats.bootstrap_interval(probability), n, of,
                  "mean change of the probability of positive",
-                 detectable=stats.detectable_effect(probability), noise=_mean_noise(matched)),
+                 detectable=stats.detectable_effect(probability),
+                 noise=_mean_noise(matched, chosen)),
         Estimate("mean_dlogit", logit.mean, *stats.bootstrap_interval(logit), n, of,
                  "mean change of the log-odds of positive"),
         Estimate("flip_rate", flips.mean, *stats.share_interval(flips), n, of,
@@ -180,14 +184,23 @@ def _comparison(chosen: Scored, matched: Scored) -> Comparison:
     )  # fmt: skip
 
 
-def _mean_noise(controls: Scored) -> float | None:
-    """95th percentile of the absolute mean difference over the control swaps."""
+def _mean_noise(controls: Scored, chosen: Scored) -> float | None:
+    """95th percentile of the absolute mean of random control swaps, as many as there are terms.
+
+    A control swap's sign means nothing, so that each is drawn in either direction.
+    """
     if not controls.pairs:
         return None
-    # in reviews a swap of two given words is rare: there the kind of swap is the unit
-    fields = ("group", "term") if controls.pairs[0].source == TEMPLATES else ("group",)
-    means = [abs(float(part.differences.mean())) for part in controls.by(*fields).values()]
-    return float(np.quantile(means, 0.95))
+    means = np.array([
+        part.differences.mean() for part in controls.by("group", "term", "reference_term").values()
+    ])  # fmt: skip
+    terms = {pair.term for pair in chosen.pairs}
+    # the gendered words of reviews are as mixed as the synonyms: all of them are one draw
+    count = len(means) if chosen.pairs[0].kind == WORDS else len(terms)
+    generator = np.random.default_rng(0)
+    drawn = generator.choice(means, (NOISE_DRAWS, count))
+    signs = generator.integers(0, 2, drawn.shape) * 2 - 1
+    return float(np.quantile(np.abs((drawn * signs).mean(1)), 0.95))
 
 
 def _terms_p(chosen: Scored) -> tuple[float | None, float | None]:
@@ -226,7 +239,7 @@ def _gap(chosen: Scored) -> Gap:
         counts[rows[pair.cluster], columns[pair.group]] += 1
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     means = np.concatenate([np.zeros((len(clusters), 1)), means], axis=1)  # the reference's first
-    labels = ["the reference", *names]
+    labels = [chosen.pairs[0].reference, *names]
     # every group stands in a cluster equally often, but not every cluster makes as many pairs
     weights = counts.sum(1) / counts.sum()  # (C,)
     average = weights @ means

@@ -87,8 +87,8 @@ def _findings(
             if each.verdict == verdict:
                 way = "more positive" if each.probability.value > 0 else "more negative"
                 lines.append(
-                    f"{each.axis}, {each.source}: texts about {each.group} read as {way}, "
-                    f"Δp {each.probability.text()}; it {wording}."
+                    f"{each.axis}: {each.source} about “{each.group}” read as {way} than about "
+                    f"“{each.reference}”, Δp {each.probability.text()}; it {wording}."
                 )
     if len(lines) < 2:
         seen = [each.probability.detectable for each in compared if each.probability.detectable]

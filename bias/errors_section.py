@@ -14,8 +14,8 @@ from bias.style import COLOURS, SYMBOLS, framed
 def errors_section(target: str, scored: Scored) -> Section:
     """Is it right as often about everybody, the sentences being the same?"""
     found = [
-        errors(source, axis, texts)
-        for (source, axis), texts in counterfactual_texts(scored).items()
+        errors(source, axis, texts, background=reference)
+        for (source, axis, reference), texts in counterfactual_texts(scored).items()
         if len(set(texts.groups)) > 1
     ]
     worst = max((each.equalized_odds for each in found), key=lambda e: e.value, default=None)

@@ -68,26 +68,25 @@ class Errors:
     equalized_odds: Estimate
 
 
-def counterfactual_texts(scored: Scored) -> dict[tuple[str, str], Texts]:
-    """By source and axis, the labelled texts of every group; the reference's once each."""
-    found = {}
+def counterfactual_texts(scored: Scored) -> dict[tuple[str, str, str], Texts]:
+    """By source, axis and reference, the labelled texts of every group, each text once."""
+    found: dict[tuple[str, str, str], Texts] = {}
     labelled = scored.where(lambda pair: pair.label is not None and pair.axis != CONTROL)
-    for (source, axis), part in labelled.by("source", "axis").items():
+    for (source, axis, reference), part in labelled.by("source", "axis", "reference").items():
         rows: dict[tuple[str, str], tuple[str, int, float]] = {}
         for pair, left, right in zip(part.pairs, part.left, part.right, strict=True):
             assert pair.label is not None
             rows[pair.group, pair.text] = (pair.cluster, pair.label, float(left))
-            rows[REFERENCE, pair.reference_text] = (pair.cluster, pair.label, float(right))
+            rows[reference, pair.reference_text] = (pair.cluster, pair.label, float(right))
         groups = [group for group, _ in rows]
         clusters, labels, positive = zip(*rows.values(), strict=True)
-        found[source, axis] = Texts(groups, list(clusters), np.array(labels), np.array(positive))
+        found[source, axis, reference] = Texts(
+            groups, list(clusters), np.array(labels), np.array(positive)
+        )
     return found
 
 
-REFERENCE = "the reference"
-
-
-def errors(source: str, axis: str, texts: Texts, background: str | None = REFERENCE) -> Errors:
+def errors(source: str, axis: str, texts: Texts, background: str | None) -> Errors:
     """Error rates of every group; AUCs against the background where one is named.
 
     Raises:

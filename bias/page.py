@@ -12,6 +12,7 @@ from bias.gate import Verdict
 from bias.section import Cell, Chart, Estimate, Section, Table
 
 FINDINGS_SHOWN = 5
+TABLES_OPEN = 2  # of a section; the others unfold on a click
 
 
 def html_page(
@@ -97,7 +98,7 @@ def _section(number: int, section: Section) -> str:
             f"{escape(page.title)}</a></p>"
         )
     parts += [_chart(f"chart-{number}-{i}", chart) for i, chart in enumerate(section.charts)]
-    parts += [_table(table) for table in section.tables]
+    parts += [_table(table, i < TABLES_OPEN) for i, table in enumerate(section.tables)]
     if section.limits:
         parts.append("<h3>Limits</h3><ul class='limits'>")
         parts += [f"<li>{escape(limit)}</li>" for limit in section.limits]
@@ -115,12 +116,12 @@ def _chart(name: str, chart: Chart) -> str:
     )
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, unfolded: bool) -> str:
     head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in table.columns)
     rows = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in table.rows)
     note = f"<p class='note'>{escape(table.note)}</p>" if table.note else ""
     return (
-        f"<details open><summary><h3>{escape(table.title)}</h3></summary><div class='wide'>"
+        f"<details{' open' if unfolded else ''}><summary><h3>{escape(table.title)}</h3></summary><div class='wide'>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{note}</details>"
     )
 

@@ -17,7 +17,7 @@ _SPELLED = re.compile(r"[AEFHILMNORSX](?:[^a-z]|$)")
 
 @dataclass(frozen=True)
 class Pair:
-    """`text` names `group` by `term`, `reference_text` the reference by `reference_term`.
+    """`text` names `group` by `term`, `reference_text` names `reference` by `reference_term`.
 
     `cluster` is what it was made of, a template or a review: pairs of one cluster share its words.
     `kind` is how it names: by people, names or markers (see `identities`), or by words in a review;
@@ -29,6 +29,7 @@ class Pair:
     kind: str
     axis: str
     group: str
+    reference: str
     term: str
     reference_term: str
     cluster: str

@@ -93,7 +93,7 @@ def _gender_pairs(review: Review) -> list[Pair] | str:
     # one of the two is the review itself; turning may not touch a word of its own gender
     assert texts[found.gender] == review.text
     return [
-        Pair(REVIEWS, WORDS, GENDER_WORDS, "women", "words for women", "words for men",
+        Pair(REVIEWS, WORDS, GENDER_WORDS, "women", "men", "words for women", "words for men",
              _cluster(review), review.label, texts[FEMININE], texts[MASCULINE])
     ]  # fmt: skip
 
@@ -118,15 +118,15 @@ def _name_pairs(review: Review, turn: int, axes: list[Axis]) -> list[Pair] | str
         for group, terms in zip(axis.others, fitting[1:], strict=True):
             term = terms[turn % len(terms)]
             pairs.append(
-                Pair(REVIEWS, NAMES, axis.name, group.name, term, reference, _cluster(review),
-                     review.label, _renamed(review.text, name, term),
+                Pair(REVIEWS, NAMES, axis.name, group.name, axis.reference.name, term, reference,
+                     _cluster(review), review.label, _renamed(review.text, name, term),
                      _renamed(review.text, name, reference))
             )  # fmt: skip
     controls = [term for term in _controls()[_PLURAL[gender]] if term != name]
     term, other = controls[turn % len(controls)], controls[(turn + 1) % len(controls)]
     pairs.append(
-        Pair(REVIEWS, NAMES, CONTROL, _PLURAL[gender], term, other, _cluster(review), review.label,
-             _renamed(review.text, name, term), _renamed(review.text, name, other))
+        Pair(REVIEWS, NAMES, CONTROL, _PLURAL[gender], _PLURAL[gender], term, other,
+             _cluster(review), review.label, _renamed(review.text, name, term), _renamed(review.text, name, other))
     )  # fmt: skip
     return pairs
 
@@ -146,19 +146,27 @@ def _trait_pairs(review: Review, turn: int, axes: list[Axis]) -> list[Pair] | st
         phrase = f"{match[1]} {trait.upper() if shouted else trait} {match[2]}"
         return review.text[: match.start()] + with_article(phrase) + review.text[match.end() :]
 
-    def pair(axis: str, group: str, term: str, other: str) -> Pair:
-        return Pair(REVIEWS, MARKERS, axis, group, term, other, _cluster(review), review.label,
-                    with_trait(term), with_trait(other))  # fmt: skip
+    def pair(axis: str, group: str, reference: str, term: str, other: str) -> Pair:
+        return Pair(REVIEWS, MARKERS, axis, group, reference, term, other, _cluster(review),
+                    review.label, with_trait(term), with_trait(other))  # fmt: skip
 
     pairs = []
     for axis in axes:
         references = axis.reference.terms
         for group in axis.others:
             term = group.terms[turn % len(group.terms)]
-            pairs.append(pair(axis.name, group.name, term, references[turn % len(references)]))
+            pairs.append(
+                pair(
+                    axis.name,
+                    group.name,
+                    axis.reference.name,
+                    term,
+                    references[turn % len(references)],
+                )
+            )
     traits = _controls()["markers"]
     term, other = traits[turn % len(traits)], traits[(turn + 1) % len(traits)]
-    return [*pairs, pair(CONTROL, "markers", term, other)]
+    return [*pairs, pair(CONTROL, "markers", "markers", term, other)]
 
 
 def _synonym_pairs(review: Review) -> list[Pair] | str:
@@ -175,8 +183,8 @@ def _synonym_pairs(review: Review) -> list[Pair] | str:
 
     text = re.sub(rf"(?<![\w-]){word}(?![\w-])", turn, review.text, flags=re.IGNORECASE)
     return [
-        Pair(REVIEWS, WORDS, CONTROL, "synonyms", other, word, _cluster(review), review.label, text,
-             review.text)
+        Pair(REVIEWS, WORDS, CONTROL, "synonyms", "synonyms", other, word, _cluster(review),
+             review.label, text, review.text)
     ]  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def control_pairs() -> list[Pair]:
         for index, term in enumerate(terms):
             after = (index + 1) % len(terms)
             for phrase, other in zip(phrases[index], phrases[after], strict=True):
-                found += list(_filled(kind, CONTROL, name, term, terms[after], phrase, other))
+                found += list(_filled(kind, CONTROL, name, name, term, terms[after], phrase, other))
     return found
 
 
@@ -50,7 +50,14 @@ def _pairs(axis: Axis, group: Group) -> Iterator[Pair]:
         at = index % len(references)
         for phrase, other in zip(phrases, references[at], strict=True):
             yield from _filled(
-                axis.kind, axis.name, group.name, term, axis.reference.terms[at], phrase, other
+                axis.kind,
+                axis.name,
+                group.name,
+                axis.reference.name,
+                term,
+                axis.reference.terms[at],
+                phrase,
+                other,
             )
 
 
@@ -63,11 +70,19 @@ def _people(kind: str, terms: tuple[str, ...] | list[str]) -> list[list[str]]:
 
 
 def _filled(
-    kind: str, axis: str, group: str, term: str, reference_term: str, person: str, other: str
+    kind: str,
+    axis: str,
+    group: str,
+    reference: str,
+    term: str,
+    reference_term: str,
+    person: str,
+    other: str,
 ) -> Iterator[Pair]:
     for sentence in sentences():
         yield Pair(
-            TEMPLATES, kind, axis, group, term, reference_term, sentence.template, sentence.label,
+            TEMPLATES, kind, axis, group, reference, term, reference_term, sentence.template,
+            sentence.label,
             _put(sentence.filled, person), _put(sentence.filled, other),
         )  # fmt: skip
 
