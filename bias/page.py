@@ -120,8 +120,9 @@ def _table(table: Table, unfolded: bool) -> str:
     head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in table.columns)
     rows = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in table.rows)
     note = f"<p class='note'>{escape(table.note)}</p>" if table.note else ""
+    state = " open" if unfolded else ""
     return (
-        f"<details{' open' if unfolded else ''}><summary><h3>{escape(table.title)}</h3></summary><div class='wide'>"
+        f"<details{state}><summary><h3>{escape(table.title)}</h3></summary><div class='wide'>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{note}</details>"
     )
 

@@ -126,7 +126,8 @@ def _name_pairs(review: Review, turn: int, axes: list[Axis]) -> list[Pair] | str
     term, other = controls[turn % len(controls)], controls[(turn + 1) % len(controls)]
     pairs.append(
         Pair(REVIEWS, NAMES, CONTROL, _PLURAL[gender], _PLURAL[gender], term, other,
-             _cluster(review), review.label, _renamed(review.text, name, term), _renamed(review.text, name, other))
+             _cluster(review), review.label, _renamed(review.text, name, term),
+             _renamed(review.text, name, other))
     )  # fmt: skip
     return pairs
 
