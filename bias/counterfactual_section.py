@@ -74,7 +74,7 @@ def _findings(
     if flips is not None:
         noise = f"; swaps without meaning change it in {_percent(control)}" if control else ""
         lines.append(
-            f"Naming somebody else changes the label of {_percent(flips)} of reviews{noise}."
+            f"Naming somebody else changes the label in {_percent(flips)} of reviews{noise}."
         )
     for verdict, wording in (
         ("for the group", "holds for other sentences and for other words of the group"),

@@ -9,15 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 PLANTED = 1.5  # log-odds taken from a text for each word about a woman
-WOMEN = frozenset("woman sister mother wife daughter aunt grandmother girlfriend lady waitress "
-                  "she her hers herself".split())  # fmt: skip
+WOMEN = frozenset(
+    ("woman", "sister", "mother", "wife", "daughter", "aunt", "grandmother", "girlfriend", "lady",
+     "waitress", "she", "her", "hers", "herself")
+)  # fmt: skip
 
 
 class Additive:
     """Log-odds are the sum of a random weight for every word, of what some words lose by design,
     and of a random quirk for every text. A word's weight means nothing: names differ by chance."""
-
-    labels = ["negative", "positive"]
 
     def __init__(self, seed: int, scale: float = 0.3, quirk: float = 0.05, loss: float = 0.0,
                  lost_on: frozenset[str] = WOMEN) -> None:  # fmt: skip
@@ -25,6 +25,7 @@ class Additive:
         self._weights: defaultdict[str, float] = defaultdict(lambda: generator.normal(0, scale))
         self._quirks: defaultdict[str, float] = defaultdict(lambda: generator.normal(0, quirk))
         self._loss, self._lost_on = loss, lost_on
+        self.labels = ["negative", "positive"]
         self.asked: list[list[str]] = []
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
