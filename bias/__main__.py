@@ -16,10 +16,11 @@ examples:
   python -m bias runs/1-gru/best http://127.0.0.1:8080/predictions/reviews --output audit \\
       --fail-over flip_rate=0.02 label_disagreement=0
 
-A target is a bundle's folder, with @BACKEND for another than ONNX, or a running endpoint's URL.
-Several are asked the same texts and held against the first. An audit that was cut off goes on with
-the same command. Exit status: 0 passed, 1 the gate failed, 2 a mistake in the call, 3 a target that
-stopped answering.
+A target is a bundle's folder, with @BACKEND for another than ONNX, a running endpoint's URL, or a
+masked language model (a folder, a name on the hub, or a .parquet of stored logits).
+Several classifiers are asked the same texts and held against the first. An audit that was cut off
+goes on with the same command. Exit status: 0 passed, 1 the gate failed, 2 a mistake in the call,
+3 a target that stopped answering.
 """
 
 
@@ -42,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
             threads=given.threads,
             token_file=given.token_file,
             seed=given.seed,
+            vocabulary=None if given.vocabulary is None else Path(given.vocabulary),
+            benchmark_data=None if given.benchmark_data is None else Path(given.benchmark_data),
         )
     except (ValueError, FileNotFoundError, TokenRefused, RequestRefused) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -85,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=_count, metavar="N", help="of the engine")
     parser.add_argument("--token-file", metavar="FILE", help="an endpoint's key file")
     parser.add_argument("--seed", type=int, default=0, help="which reviews are drawn (default: 0)")
+    parser.add_argument("--vocabulary", metavar="DIR", help="tokenizer of stored logits")
+    parser.add_argument("--benchmark-data", metavar="DIR",
+                        help="CrowS-Pairs and others, for masked language models")  # fmt: skip
     return parser
 
 

@@ -14,7 +14,7 @@ from bias.errors_section import as_written_section, errors_section
 from bias.probes import Probes
 from bias.section import Section
 from bias.seeds import same_but_seed, seeds_section
-from bias.targets import ENDPOINT, Target, parse
+from bias.targets import ENDPOINT, LANGUAGE_MODEL, Target, parse
 from training.progress import Progress
 
 
@@ -30,6 +30,8 @@ def run(
     threads: int | None,
     token_file: str | None,
     seed: int,
+    vocabulary: Path | None = None,
+    benchmark_data: Path | None = None,
 ) -> tuple[report.Audit, Path]:
     """Ask every target, compare, write; the audit and the page's path.
 
@@ -43,25 +45,45 @@ def run(
         raise ValueError(f"--output {output}: is a file; give a folder")
     progress = Progress()
     targets = parse(given, progress.say)
-    asked = probes.make(axes, reviews, text, most, seed)
-    scored: list[Scored] = []
+    classifiers = [target for target in targets if target.kind != LANGUAGE_MODEL]
+    models = [target.given for target in targets if target.kind == LANGUAGE_MODEL]
+    settings: dict[str, Any] = {"fail_over": thresholds}
     sections: list[Section] = []
-    described = []
-    for target in targets:
-        answers, seconds = _ask(target, asked, output, threads, token_file, progress)
-        scored.append(score(asked.pairs, answers.of))
-        sections += _sections(target, scored[-1], asked, answers)
-        described.append({"name": target.name, "kind": target.kind, "given": target.given,
-                          "description": target.description,
-                          "seconds": round(seconds, 1)})  # fmt: skip
-    sections = [*_together(targets, scored), *sections]
-    settings = {
-        "reviews": reviews, "split": asked.split, "reviews_read": asked.reviews_read, "text": text,
-        "most_reviews": most, "seed": seed, "fail_over": thresholds,
-        "identities": None if identities_file is None else str(identities_file),
-    }  # fmt: skip
+    seconds: dict[str, float] = {}
+    if classifiers:
+        asked = probes.make(axes, reviews, text, most, seed)
+        scored: list[Scored] = []
+        for target in classifiers:
+            answers, took = _ask(target, asked, output, threads, token_file, progress)
+            seconds[target.name] = round(took, 1)
+            scored.append(score(asked.pairs, answers.of))
+            sections += _sections(target, scored[-1], asked, answers)
+        sections = [*_together(classifiers, scored), *sections]
+        settings |= {
+            "reviews": reviews, "split": asked.split, "reviews_read": asked.reviews_read,
+            "text": text, "most_reviews": most, "seed": seed,
+            "identities": None if identities_file is None else str(identities_file),
+        }  # fmt: skip
+    if models:
+        sections += _language_models(models, vocabulary, benchmark_data, progress)
+    described = [
+        {"name": target.name, "kind": target.kind, "given": target.given,
+         "description": target.description, "seconds": seconds.get(target.name)}
+        for target in targets
+    ]  # fmt: skip
     audit = report.Audit(described, settings, sections, gate.check(thresholds, sections))
     return audit, report.write(audit, output)
+
+
+def _language_models(
+    models: list[str], vocabulary: Path | None, benchmark_data: Path | None, progress: Progress
+) -> list[Section]:
+    """What masked language models expect; the classifiers need no transformers."""
+    from bias.masked_lm_audit import analyse_masked_lm
+
+    return analyse_masked_lm(
+        models, vocabulary=vocabulary, benchmark_data=benchmark_data, on_line=progress.say
+    )
 
 
 def _ask(

@@ -3,10 +3,13 @@
 runs/1-gru/best              a bundle, on ONNX where it has been exported, else eager
 runs/1-gru/best@onnx-int8    a bundle on a backend of `export.backends.BACKENDS`
 http://127.0.0.1:8080/...    a running endpoint
+bert-base-uncased            a masked language model: a folder, a name on the hub, or stored logits
+                             (.parquet)
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,8 @@ from serve.predictor import DEFAULT_BACKEND, Predictor, open_predictor
 
 BUNDLE, ENDPOINT, LANGUAGE_MODEL = "bundle", "endpoint", "language model"
 _SEPARATOR = "@"
+# as the hub has them: owner/name, or a name alone; not a path that was mistyped
+_HUB_NAME = re.compile(r"(?![./])[\w.-]+(?:/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def _parse(text: str, say: Callable[[str], None]) -> Target:
     folder, backend = _split(text)
     config = _bundle_config(Path(folder))
     if config is None:
-        if backend is None and _is_language_model(Path(folder)):
+        if backend is None and is_masked_lm(folder):
             return Target(text, LANGUAGE_MODEL, text)
         raise FileNotFoundError(
             f"TARGET {text}: no bundle there (a folder with config.json, such as the best/ of a "
@@ -130,8 +135,11 @@ def _bundle_config(folder: Path) -> dict[str, Any] | None:
     return config if isinstance(config, dict) and "weights_sha256" in config else None
 
 
-def _is_language_model(path: Path) -> bool:
-    """A folder of transformers', a file of stored logits, or a name on the hub."""
-    if path.suffix == ".parquet":
+def is_masked_lm(given: str) -> bool:
+    """A folder of transformers', a file of stored logits, or what can be a name on the hub."""
+    path = Path(given)
+    if given.endswith(".parquet"):
         return path.is_file()
-    return (path / "config.json").is_file() if path.exists() else len(path.parts) <= 2
+    if path.exists():
+        return (path / "config.json").is_file()
+    return bool(_HUB_NAME.fullmatch(given))

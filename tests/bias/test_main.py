@@ -194,3 +194,15 @@ def test_no_targets_and_no_reviews_are_refused_by_the_parser(
             main(call)
         assert stopped.value.code == 2
     assert "give a whole number from 1" in capsys.readouterr().err
+
+
+def test_stored_logits_of_a_language_model_are_a_target_too(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    logits = shared_data / "bert_mask_logits" / "logits.parquet"
+    vocabulary = ["--vocabulary", str(shared_data / "bert-base-uncased")]
+    assert main([str(logits), *vocabulary, "--output", str(tmp_path)]) == 0
+    audit = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))
+    assert audit["targets"][0]["kind"] == "language model"
+    assert {section["name"] for section in audit["sections"]} >= {"fill_mask"}
+    assert "reviews" not in audit["settings"]  # no classifier was asked
