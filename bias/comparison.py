@@ -5,7 +5,7 @@ as the plain one and yet treat one group worse (Hooker et al. 2020): what counts
 its answers lie apart, but whether a group's difference and its errors grew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,8 @@ def group_changes(base: Scored, other: Scored) -> list[GroupChange]:
         own = [clusters[i] for i in chosen]
         labelled = [i for i in chosen if base.pairs[i].label is not None]
         made.append((
-            _change("change_of_dp", changed[chosen], own, "change of the mean Δp"),
+            _change("change_of_dp", changed[chosen], own, "change of the mean Δp",
+                    stats.bootstrap_interval),
             _change("change_of_flips", flipped[chosen], own, "change of the flip rate"),
             _change("change_of_errors", wrong[labelled], [clusters[i] for i in labelled],
                     "change of the share read wrongly") if labelled else None,
@@ -134,9 +135,12 @@ def _wrong(scored: Scored) -> NDArray[np.float64]:
     ])  # fmt: skip
 
 
-def _change(name: str, values: NDArray[np.float64], clusters: list[str], meaning: str) -> Estimate:
+def _change(
+    name: str, values: NDArray[np.float64], clusters: list[str], meaning: str,
+    interval: Callable[[stats.Clusters], tuple[float, float]] = stats.student_interval,
+) -> Estimate:  # fmt: skip
     data = stats.clustered(values, clusters)
-    return Estimate(name, data.mean, *stats.bootstrap_interval(data), len(values),
+    return Estimate(name, data.mean, *interval(data), len(values),
                     f"pairs from {len(data.sums)} clusters", meaning, p=stats.sign_flip_p(data),
                     detectable=stats.detectable_effect(data))  # fmt: skip
 

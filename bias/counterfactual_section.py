@@ -90,11 +90,10 @@ def _findings(
                     f"{each.axis}: {each.source} about “{each.group}” read as {way} than about "
                     f"“{each.reference}”, Δp {each.probability.text()}; it {wording}."
                 )
-    if len(lines) < 2:
-        seen = [each.probability.detectable for each in compared if each.probability.detectable]
+    if not any(each.verdict.startswith("for ") for each in compared):
         lines.append(
-            "No group's texts read differently beyond the noise of any swap; a mean difference of "
-            f"{max(seen, default=0):.3f} in probability would have been seen in 80 of 100 audits."
+            "No group's texts read differently beyond the noise of any swap. What could hide below "
+            f"it: a mean difference of {_hidden(compared)}."
         )
     if widest:
         gap = max(widest, key=lambda each: each.estimate.value)
@@ -103,6 +102,19 @@ def _findings(
             f"{gap.estimate.text()} in probability."
         )
     return tuple(lines)
+
+
+def _hidden(compared: Sequence[Comparison]) -> str:
+    """The largest true difference that this audit need not have found, by kind of text."""
+    parts = []
+    for source in _sources(compared):
+        limits = [
+            max(each.probability.detectable or 0.0, each.probability.noise or 0.0)
+            for each in compared
+            if each.source == source
+        ]
+        parts.append(f"up to {max(limits):.3f} in {source}")
+    return ", ".join(parts)
 
 
 def _percent(estimate: Estimate | None) -> str:
@@ -150,15 +162,15 @@ def _table(compared: Sequence[Comparison], source: str) -> Table:
         if each.least_terms_p is not None and each.least_terms_p > 0.05:
             terms += f" (≥ {each.least_terms_p:.2f})"
         rows.append((
-            each.axis, each.group, found, each.logit, each.flips,
+            each.axis, each.group, each.verdict, found, each.logit, each.flips,
             "–" if each.flips.noise is None else f"{each.flips.noise:.1%}",
             "–" if found.noise is None else f"{found.noise:.3f}",
-            f"{found.p:.4f}", terms, f"{found.detectable:.3f}", found.n, each.verdict,
+            f"{found.p:.4f}", terms, f"{found.detectable:.3f}", found.n,
         ))  # fmt: skip
     return Table(
         f"Every group against its reference, in {source}",
-        ("axis", "group", "mean Δp", "mean Δlogit", "flip rate", "flips by noise", "Δp by noise",
-         "p, other sentences (Holm)", "p, other words", "detectable Δp", "pairs", "found"),
+        ("axis", "group", "found", "mean Δp", "mean Δlogit", "flip rate", "flips by noise",
+         "Δp by noise", "p, other sentences (Holm)", "p, other words", "detectable Δp", "pairs"),
         tuple(rows),
         "Δ is the group's less the reference's; positive: read as more positive. Intervals are "
         f"95%, by {'review' if source == REVIEWS else 'template'}. A p for other words that cannot "

@@ -12,6 +12,7 @@ from bias.gate import Verdict
 from bias.section import Cell, Chart, Estimate, Section, Table
 
 FINDINGS_SHOWN = 5
+LONG = 45  # characters that stay on one line
 TABLES_OPEN = 2  # of a section; the others unfold on a click
 
 
@@ -136,7 +137,8 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, int | float):
         text = f"{cell:,}" if isinstance(cell, int) else f"{cell:.4g}"
         return f"<td class='number'>{text}</td>"
-    return f"<td>{escape(cell or '')}</td>"
+    kind = " class='long'" if cell and len(cell) > LONG else ""
+    return f"<td{kind}>{escape(cell or '')}</td>"
 
 
 def _title(section: Section) -> str:

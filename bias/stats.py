@@ -27,6 +27,7 @@ __all__ = [
     "holm",
     "share_interval",
     "sign_flip_p",
+    "student_interval",
     "two_sample_p",
     "wilson",
 ]
@@ -100,6 +101,15 @@ def bootstrap_interval(
     ratios = (means[usable] - data.mean) / errors[usable]
     low, high = np.quantile(ratios, [(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2])
     return float(data.mean - low * error), float(data.mean - high * error)
+
+
+def student_interval(data: Clusters) -> tuple[float, float]:
+    """95% interval of the mean by Student's t over the clusters: for values nearly all of which are
+    0, such as changed labels, of which most bootstrap resamples hold none."""
+    if len(data.sums) < 3:
+        return math.nan, math.nan
+    half = student.ppf(0.5 + CONFIDENCE / 2, len(data.sums) - 1) * data.standard_error
+    return float(data.mean - half), float(data.mean + half)
 
 
 def sign_flip_p(data: Clusters, flips: int = FLIPS, seed: int = 0) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, permutation_test
+from scipy.stats import binomtest, permutation_test, ttest_1samp
 
 from bias import stats
 
@@ -38,6 +38,12 @@ def test_one_value_a_cluster_gives_the_textbook_standard_error() -> None:
     values = np.random.default_rng(0).normal(size=40)
     data = stats.clustered(values, range(40))
     assert data.standard_error == pytest.approx(values.std(ddof=1) / math.sqrt(40))
+
+
+def test_students_interval_is_scipys_for_one_value_a_cluster() -> None:
+    values = np.random.default_rng(0).normal(size=40)
+    theirs = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert stats.student_interval(stats.clustered(values, range(40))) == pytest.approx(theirs)
 
 
 def test_values_without_a_cluster_each_are_refused() -> None:
