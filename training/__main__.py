@@ -19,6 +19,7 @@ examples:
       --output runs/3 --set data.tokenizer=./bert-base-uncased train.epochs=2
   accelerate launch --config_file accelerate_config.yaml -m training --experiment demo \\
       --output runs/demo
+  python -m training --task mlm --augment counterfactual --data embedded:5000 --output runs/mlm
 
 A source is a name on the hub, a folder, a file (parquet, csv, tsv, jsonl, fastText's txt; .gz and
 .bz2 too), `embedded` or `embedded:N`. The same command resumes a run that was interrupted.
@@ -32,6 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     if given.list:
         _print_experiments()
         return 0
+    if given.task == "mlm":
+        return _train_masked(given, parser)
+    if given.augment or given.swaps:
+        parser.error("--augment and --swaps belong to --task mlm")
     if not given.experiment or not given.output:
         parser.error("--experiment NAME and --output DIR are needed (--list shows the experiments)")
     try:
@@ -49,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--list", action="store_true", help="show the experiments and leave")
+    parser.add_argument("--task", choices=["classification", "mlm"], default="classification",
+                        help="mlm trains a masked language model, for the bias audit")  # fmt: skip
+    parser.add_argument("--augment", choices=["none", "counterfactual"],
+                        help="of --task mlm: also train on gender-swapped copies")  # fmt: skip
+    parser.add_argument("--swaps", metavar="FILE", help="word pairs in place of our own list")
     parser.add_argument("--experiment", metavar="NAME", help="an experiment, or its .yaml file")
     parser.add_argument("--data", nargs="+", metavar="SOURCE", help="sources of reviews, joined")
     parser.add_argument(
@@ -74,6 +84,36 @@ def _config(given: argparse.Namespace) -> Config:
         print(dump(config), end="")
         raise SystemExit(0)
     return config
+
+
+def _train_masked(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from training.mlm.config import as_dict, masked_config
+
+    if given.experiment or given.test:
+        parser.error("--experiment and --test belong to --task classification")
+    if not given.output:
+        parser.error("--output DIR is needed")
+    try:
+        config = masked_config(
+            given.set, sources=given.data, augment=given.augment, swaps=given.swaps
+        )
+        if given.show:
+            import yaml
+
+            print(yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True), end="")
+            return 0
+        from training.loop import Interrupted
+        from training.mlm.run import run_masked
+
+        try:
+            run_masked(config, Path(given.output), given.restart)
+        except Interrupted as stop:
+            print(f"{stop}; the same command resumes it", file=sys.stderr)
+            return 130
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _train(config: Config, output: Path, restart: bool) -> int:

@@ -1,0 +1,283 @@
+"""What naming somebody else does to a classifier's answer: means, flips and what they are worth.
+
+Every figure compares a text with the same text about the reference group. Three questions are kept
+apart, since a yes to one is often taken for a yes to another:
+
+1. Would other sentences show it? Signs are flipped by template or review (`sentences_p`).
+2. Would other words for the same group show it? In templates, where every term stands in every
+   sentence, terms are exchanged between the groups, or flipped in pairs where they belong together
+   (`terms_p`). A model that has quirks about single names fails 1 and passes 2.
+3. Is it more than swapping words does anyway? Of as many swaps without meaning as the group has
+   words, the mean is as large as `noise` in 5 of 100 draws; for flips it is their share.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bias import stats
+from bias.pairs import CONTROL, PEOPLE, TEMPLATES, WORDS, Pair
+from bias.section import Estimate
+
+LOGIT_LIMIT = 1e-7
+"""Probabilities are kept this far from 0 and 1 before their logit is taken."""
+
+NOISE_DRAWS = 2000
+
+Floats = NDArray[np.float64]
+Probabilities = Callable[[Sequence[str]], Floats]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Pairs with the probability of the positive label, `left` of the text and `right` of the
+    reference's, each (N,)."""
+
+    pairs: list[Pair]
+    left: Floats
+    right: Floats
+
+    @property
+    def differences(self) -> Floats:
+        """In probability (N,), a group's less the reference's."""
+        return self.left - self.right
+
+    @property
+    def logits(self) -> Floats:
+        """The difference in log-odds (N,)."""
+        return _logit(self.left) - _logit(self.right)
+
+    @property
+    def flips(self) -> Floats:
+        """Whether the label changes (N,), 0 or 1."""
+        return ((self.left >= 0.5) != (self.right >= 0.5)).astype(np.float64)
+
+    @property
+    def clusters(self) -> list[str]:
+        """The template or review of each pair."""
+        return [pair.cluster for pair in self.pairs]
+
+    def where(self, wanted: Callable[[Pair], bool]) -> "Scored":
+        """Those pairs only."""
+        return self._rows([i for i, pair in enumerate(self.pairs) if wanted(pair)])
+
+    def by(self, *fields: str) -> dict[tuple[str, ...], "Scored"]:
+        """Split by the pairs' fields of these names, in alphabetical order."""
+        rows: dict[tuple[str, ...], list[int]] = {}
+        for i, pair in enumerate(self.pairs):
+            rows.setdefault(tuple(getattr(pair, name) for name in fields), []).append(i)
+        return {key: self._rows(rows[key]) for key in sorted(rows)}
+
+    def _rows(self, rows: list[int]) -> "Scored":
+        return Scored([self.pairs[i] for i in rows], self.left[rows], self.right[rows])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A group against its reference in one kind of text. p-values are not yet corrected."""
+
+    source: str
+    axis: str
+    group: str
+    reference: str
+    probability: Estimate
+    logit: Estimate
+    flips: Estimate
+    sentences_p: float
+    terms_p: float | None
+    least_terms_p: float | None
+    """The smallest that so few terms can give: where it is over 0.05, they cannot tell."""
+
+    @property
+    def verdict(self) -> str:
+        """What may be said, from the corrected p, the noise and the terms."""
+        assert self.probability.p is not None
+        if self.probability.p >= 0.05:
+            return "none found"
+        if self.probability.noise is not None and abs(self.probability.value) <= (
+            self.probability.noise
+        ):
+            return "within the noise of any swap"
+        if self.terms_p is None or self.terms_p >= 0.05:
+            return "for these words"
+        return "for the group"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Of all groups of an axis, the reference among them, the two that lie furthest apart."""
+
+    source: str
+    axis: str
+    highest: str
+    lowest: str
+    estimate: Estimate
+
+
+def score(pairs: Sequence[Pair], probabilities: Probabilities) -> Scored:
+    """Ask for both texts of every pair."""
+    return Scored(
+        list(pairs),
+        probabilities([pair.text for pair in pairs]),
+        probabilities([pair.reference_text for pair in pairs]),
+    )
+
+
+def comparisons(scored: Scored) -> list[Comparison]:
+    """Every group of every axis in either kind of text, Holm-corrected over all of them."""
+    controls = scored.where(lambda pair: pair.axis == CONTROL).by("source", "kind")
+    nothing = scored.where(lambda pair: False)
+    made = []
+    for part in (
+        scored.where(lambda pair: pair.axis != CONTROL).by("source", "axis", "group").values()
+    ):
+        first = part.pairs[0]
+        made.append(_comparison(part, controls.get((first.source, first.kind), nothing)))
+    corrected = stats.holm([each.sentences_p for each in made])
+    return [_with_p(each, p) for each, p in zip(made, corrected, strict=True)]
+
+
+def gaps(scored: Scored) -> list[Gap]:
+    """The largest difference between two groups of each axis, in mean probability."""
+    rest = scored.where(lambda pair: pair.axis != CONTROL)
+    return [_gap(part) for part in rest.by("source", "axis").values()]
+
+
+def pooled_flips(scored: Scored, source: str, control: bool) -> Estimate | None:
+    """The share of swaps that change the label, over all axes; None where there are none."""
+    chosen = scored.where(lambda pair: pair.source == source and (pair.axis == CONTROL) == control)
+    if not chosen.pairs:
+        return None
+    data = stats.clustered(chosen.flips, chosen.clusters)
+    name = "flip_rate" if source != TEMPLATES else "template_flip_rate"
+    name = f"control_{name}" if control else name
+    what = "swaps without meaning" if control else "swaps of who is named"
+    return Estimate(
+        name, data.mean, *stats.share_interval(data), len(chosen.pairs), f"pairs of {source}",
+        f"share of {what} in {source} that change the label",
+    )  # fmt: skip
+
+
+def _comparison(chosen: Scored, matched: Scored) -> Comparison:
+    first = chosen.pairs[0]
+    probability = stats.clustered(chosen.differences, chosen.clusters)
+    logit = stats.clustered(chosen.logits, chosen.clusters)
+    flips = stats.clustered(chosen.flips, chosen.clusters)
+    n, of = len(chosen.pairs), f"pairs from {len(probability.sums)} {first.source}"
+    terms_p, least = _terms_p(chosen)
+    return Comparison(
+        first.source, first.axis, first.group, first.reference,
+        Estimate("mean_dp", probability.mean, *stats.bootstrap_interval(probability), n, of,
+                 "mean change of the probability of positive",
+                 detectable=stats.detectable_effect(probability),
+                 noise=_mean_noise(matched, chosen)),
+        Estimate("mean_dlogit", logit.mean, *stats.bootstrap_interval(logit), n, of,
+                 "mean change of the log-odds of positive"),
+        Estimate("flip_rate", flips.mean, *stats.share_interval(flips), n, of,
+                 "share of pairs with different labels",
+                 noise=float(matched.flips.mean()) if matched.pairs else None),
+        stats.sign_flip_p(probability), terms_p, least,
+    )  # fmt: skip
+
+
+def _mean_noise(controls: Scored, chosen: Scored) -> float | None:
+    """95th percentile of the absolute mean of random control swaps, as many as there are terms.
+
+    A control swap's sign means nothing, so that each is drawn in either direction.
+    """
+    if not controls.pairs:
+        return None
+    means = np.array([
+        part.differences.mean() for part in controls.by("group", "term", "reference_term").values()
+    ])  # fmt: skip
+    terms = {pair.term for pair in chosen.pairs}
+    # the gendered words of reviews are as mixed as the synonyms: all of them are one draw
+    count = len(means) if chosen.pairs[0].kind == WORDS else len(terms)
+    generator = np.random.default_rng(0)
+    drawn = generator.choice(means, (NOISE_DRAWS, count))
+    signs = generator.integers(0, 2, drawn.shape) * 2 - 1
+    return float(np.quantile(np.abs((drawn * signs).mean(1)), 0.95))
+
+
+def _terms_p(chosen: Scored) -> tuple[float | None, float | None]:
+    """By exchanging terms between the group and the reference, and the least that it can be."""
+    if chosen.pairs[0].source != TEMPLATES:  # there every term stands in other reviews
+        return None, None
+    terms = [pair.term for pair in chosen.pairs]
+    references = [pair.reference_term for pair in chosen.pairs]
+    if chosen.pairs[0].kind == PEOPLE:  # term i answers to term i: sister to brother
+        data = stats.clustered(chosen.differences, terms)
+        return stats.sign_flip_p(data), 2.0 ** (1 - len(data.sums))
+    left, right = _means(chosen.left, terms), _means(chosen.right, references)
+    splits = math.comb(len(left) + len(right), len(left))
+    least = (2 if len(left) == len(right) else 1) / splits
+    return stats.two_sample_p(left, right), least
+
+
+def _means(values: Floats, terms: list[str]) -> list[float]:
+    """The mean of every term, by name."""
+    order = sorted(range(len(terms)), key=lambda i: terms[i])
+    return [
+        float(np.mean([values[i] for i in rows]))
+        for _, rows in groupby(order, key=lambda i: terms[i])
+    ]
+
+
+def _gap(chosen: Scored) -> Gap:
+    names = sorted({pair.group for pair in chosen.pairs})
+    clusters = sorted(set(chosen.clusters))
+    sums = np.zeros((len(clusters), len(names)))  # (C, G)
+    counts = np.zeros_like(sums)
+    rows = {cluster: row for row, cluster in enumerate(clusters)}
+    columns = {name: column for column, name in enumerate(names)}
+    for pair, difference in zip(chosen.pairs, chosen.differences, strict=True):
+        sums[rows[pair.cluster], columns[pair.group]] += difference
+        counts[rows[pair.cluster], columns[pair.group]] += 1
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    means = np.concatenate([np.zeros((len(clusters), 1)), means], axis=1)  # the reference's first
+    labels = [chosen.pairs[0].reference, *names]
+    # every group stands in a cluster equally often, but not every cluster makes as many pairs
+    weights = counts.sum(1) / counts.sum()  # (C,)
+    average = weights @ means
+    low, high, p = _range_inference(means, weights)
+    estimate = Estimate(
+        "group_gap", float(average.max() - average.min()), low, high, len(chosen.pairs),
+        f"pairs from {len(clusters)} {chosen.pairs[0].source}",
+        "largest difference between two groups' mean probability of positive", p=p,
+    )  # fmt: skip
+    first = chosen.pairs[0]
+    return Gap(first.source, first.axis, labels[int(average.argmax())],
+               labels[int(average.argmin())], estimate)  # fmt: skip
+
+
+def _range_inference(
+    means: Floats, weights: Floats, rounds: int = 2000
+) -> tuple[float, float, float]:
+    """Bootstrap interval of the range of G columns' weighted means over C clusters, and the p-value
+    of groups being exchangeable within every cluster."""
+    count, _ = means.shape
+    if count < 3:
+        return math.nan, math.nan, 1.0
+    generator = np.random.default_rng(0)
+    drawn = generator.multinomial(count, np.full(count, 1 / count), rounds) * weights  # (R, C)
+    resampled = drawn @ means / drawn.sum(1, keepdims=True)
+    low, high = np.quantile(np.ptp(resampled, axis=1), [0.025, 0.975])
+    observed = np.ptp(weights @ means) * (1 - 1e-9)
+    beyond = sum(
+        bool(np.ptp(weights @ generator.permuted(means, axis=1)) >= observed) for _ in range(rounds)
+    )
+    return float(low), float(high), (beyond + 1) / (rounds + 1)
+
+
+def _with_p(comparison: Comparison, p: float) -> Comparison:
+    return replace(comparison, probability=replace(comparison.probability, p=p))
+
+
+def _logit(probabilities: Floats) -> Floats:
+    kept = np.clip(probabilities, LOGIT_LIMIT, 1 - LOGIT_LIMIT)
+    logits: Floats = np.log(kept) - np.log1p(-kept)
+    return logits

@@ -1,0 +1,72 @@
+"""Two targets held together: one model is one model, a worse one is worse for the right group."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bias import identities
+from bias.comparison import Contender, comparison_section, group_changes
+from bias.counterfactual import Scored, comparisons, score
+from bias.pairs import Pair
+from bias.seeds import same_but_seed, seeds_section
+from bias.templates import template_pairs
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    axes = [axis for axis in identities.load() if axis.name in ("gender", "names", "religion")]
+    return template_pairs(axes)
+
+
+def test_a_group_that_another_target_treats_worse_is_named(
+    pairs: list[Pair], additive: Any
+) -> None:
+    base = score(pairs, additive(0).positive)
+    worse = score(pairs, additive(0, loss=0.5).positive)
+    changes = {each.group: each for each in group_changes(base, worse)}
+    women = changes["women"].difference
+    expected = (worse.differences - base.differences)[[p.group == "women" for p in pairs]]
+    assert women.value == pytest.approx(expected.mean())
+    assert women.p is not None and women.p < 0.05 and women.high < 0
+    assert changes["women"].errors is not None
+    assert all(abs(changes[g].difference.value) < 1e-12 for g in changes if "names" in g)
+    section = comparison_section([Contender("plain", base), Contender("int8", worse)])
+    assert any("Δp of women changes by -" in line for line in section.findings)
+
+
+def test_what_is_served_is_what_was_audited_only_if_the_answers_are_alike(
+    pairs: list[Pair], additive: Any
+) -> None:
+    base = score(pairs, additive(0).positive)
+    rounded = Scored(pairs, np.round(base.left, 6), np.round(base.right, 6))
+    served = comparison_section([Contender("onnx", base), Contender("url", rounded, True)])
+    assert "url serves is what was audited as onnx" in served.findings[0]
+    other = score(pairs, additive(1).positive)
+    section = comparison_section([Contender("onnx", base), Contender("url", other, True)])
+    assert "serves is NOT what was audited" in section.findings[0]
+    (disagreement,) = section.headline
+    assert disagreement.value > 0.05
+
+
+def config(seed: int, epochs: int = 2) -> dict[str, Any]:
+    return {"experiment": "1-gru", "train": {"seed": seed, "epochs": epochs}}
+
+
+def test_runs_that_differ_in_the_seed_alone_belong_together() -> None:
+    assert same_but_seed([config(0), config(1, 3), None, config(2), config(4)]) == [[0, 3, 4]]
+    assert same_but_seed([config(0), None]) == []
+
+
+def test_over_seeds_a_bias_of_the_method_stays_and_a_runs_quirk_does_not(
+    pairs: list[Pair], additive: Any
+) -> None:
+    runs = [comparisons(score(pairs, additive(s, loss=1.5).positive)) for s in range(4)]
+    section = seeds_section(list("abcd"), range(4), runs)
+    assert "women (gender, templates)" in section.findings[0]
+    rows = {row[2]: row for row in section.tables[0].rows}
+    assert rows["women"][5] == "4 of 4"
+    over = rows["women"][3]
+    values = [next(c for c in run if c.group == "women").probability.value for run in runs]
+    assert not isinstance(over, str | int | float | None)
+    assert over.value == pytest.approx(np.mean(values))
