@@ -52,15 +52,11 @@ def benchmark_sections(
     Raises:
         ValueError: no such folder, nothing in it that is known, or a file that does not fit.
     """
-    if not data.is_dir():
-        raise ValueError(f"--data {data}: no such folder")
+    check_data(data)
     sections = []
     crows = sorted(data.glob("crows_pairs*.csv"))
     tests = sorted((data / "seat").glob("*.jsonl"))
     occupations = data / OCCUPATIONS
-    if not crows and not tests and not occupations.is_file():
-        raise ValueError(f"--data {data}: holds neither crows_pairs*.csv, seat/*.jsonl nor "
-                         f"{OCCUPATIONS}")  # fmt: skip
     if isinstance(model, LiveModel):
         sections += [crows_section(model, path, limit, metrics) for path in crows]
         if occupations.is_file():
@@ -74,6 +70,17 @@ def benchmark_sections(
         if not there:
             on_line(f"{data}: no {what}; that benchmark is left out")
     return sections
+
+
+def check_data(data: Path) -> None:
+    """Raises:
+    ValueError: no such folder of benchmarks, or nothing in it that is known.
+    """
+    if not data.is_dir():
+        raise ValueError(f"{data}: no such folder of benchmarks")
+    wanted = ("crows_pairs*.csv", "seat/*.jsonl", OCCUPATIONS)
+    if not any(any(data.glob(pattern)) for pattern in wanted):
+        raise ValueError(f"{data}: no benchmark in it; expected one at least of {', '.join(wanted)}")
 
 
 def crows_section(

@@ -6,14 +6,14 @@ MODEL is a folder, a hub name, or a parquet file of stored logits (`masked_lm_au
 minus normative. P people of a group, V tokens, K candidate tokens.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import log_softmax
-from scipy.spatial.distance import jensenshannon
+from scipy.special import log_softmax, rel_entr
 
 from bias.completions import Classifier, by_classifier, by_lexicon, measures
 from bias.prompts import PromptSet
@@ -268,18 +268,24 @@ def _divergence(
     people: list[Array], aligned: bool, tested: bool
 ) -> tuple[float, tuple[float, float] | None, float | None]:
     """Between the groups' mean distributions; and the same with the people relabelled."""
-    observed = float(jensenshannon(people[0].mean(0), people[1].mean(0), base=2) ** 2)
     if not tested:
-        return observed, None, None
+        return _jensen_shannon(people[0].mean(0), people[1].mean(0)), None, None
     n_a, n_b = len(people[0]), len(people[1])
     weights, _ = relabellings(n_a, n_b, aligned, most=500)
     both = np.concatenate(people)  # (A+B, V)
-    drawn = np.empty(len(weights))
-    for i, row in enumerate(weights):
-        side = row > 0
-        drawn[i] = jensenshannon(both[side].mean(0), both[~side].mean(0), base=2) ** 2
+    first = weights > 0  # (R, A+B)
+    drawn = np.array(
+        [_jensen_shannon(row @ both / n_a, ~row @ both / n_b) for row in first]  # (R,)
+    )
+    observed = float(drawn[0])
     low, high = np.quantile(drawn[1:], [0.025, 0.975])
     return observed, (float(low), float(high)), float(np.mean(drawn >= observed * (1 - 1e-9)))
+
+
+def _jensen_shannon(p: Array, q: Array) -> float:
+    """In bits: the mean Kullback–Leibler divergence of both from their mean."""
+    mean = (p + q) / 2
+    return float((rel_entr(p, mean).sum() + rel_entr(q, mean).sum()) / 2 / math.log(2))
 
 
 def _values(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bias.benchmarks import benchmark_sections
+from bias.benchmarks import benchmark_sections, check_data
 from bias.completions import Classifier
 from bias.fill_mask import audit
 from bias.fill_mask_section import comparison_section, fill_mask_section
@@ -49,6 +49,8 @@ def analyse_masked_lm(
         ValueError: a target, prompt set or file that does not fit; one line.
     """
     say = on_line or (lambda line: None)
+    if benchmark_data is not None:
+        check_data(benchmark_data)
     targets = [target] if isinstance(target, str) else list(target)
     models = [model for each in targets for model in open_models(each, vocabulary, device)]
     sets = load_sets(None if prompts is None else list(prompts))
