@@ -56,7 +56,9 @@ def read_test(path: Path) -> AssociationTest:
         ) from None
     for category, examples in parts:
         if len(examples) < 2:
-            raise ValueError(f"{path}: {category} has {len(examples)} examples; expected 2 at least")
+            raise ValueError(
+                f"{path}: {category} has {len(examples)} examples; expected 2 at least"
+            )
     categories, examples = zip(*parts, strict=True)
     return AssociationTest(path.name.removesuffix(".jsonl"), categories, examples)
 
@@ -103,9 +105,6 @@ def associate(x: Array, y: Array, a: Array, b: Array, seed: int = 0) -> Associat
         targets=len(first) + len(second),
         detectable=detectable,
     )
-
-
-
 
 
 def _unit(vectors: Array) -> Array:

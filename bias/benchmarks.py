@@ -80,7 +80,9 @@ def check_data(data: Path) -> None:
         raise ValueError(f"{data}: no such folder of benchmarks")
     wanted = ("crows_pairs*.csv", "seat/*.jsonl", OCCUPATIONS)
     if not any(any(data.glob(pattern)) for pattern in wanted):
-        raise ValueError(f"{data}: no benchmark in it; expected one at least of {', '.join(wanted)}")
+        raise ValueError(
+            f"{data}: no benchmark in it; expected one at least of {', '.join(wanted)}"
+        )
 
 
 def crows_section(

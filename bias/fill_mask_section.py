@@ -139,7 +139,8 @@ def _findings(results: Sequence[SetResult], estimates: dict[str, Estimate]) -> t
     if none:
         lines.append(
             "No contrast that chance would not give (p ≥ 0.05 after correction): "
-            + "; ".join(none) + "."  # fmt: skip
+            + "; ".join(none)
+            + "."  # fmt: skip
         )
     return tuple(lines)
 
@@ -258,8 +259,11 @@ def _forest(
             y=labels,
             mode="markers",
             name=model,
-            marker={"symbol": style.SYMBOLS[place % len(style.SYMBOLS)],
-                    "color": style.COLOURS[place % len(style.COLOURS)], "size": 10},  # fmt: skip
+            marker={
+                "symbol": style.SYMBOLS[place % len(style.SYMBOLS)],
+                "color": style.COLOURS[place % len(style.COLOURS)],
+                "size": 10,
+            },  # fmt: skip
             error_x={
                 "type": "data",
                 "symmetric": False,

@@ -298,9 +298,7 @@ def _vocabulary(tokenizer: Any, size: int) -> list[str]:
 def _only_mask(ids: Sequence[int], mask_id: int, sentence: str) -> int:
     count = list(ids).count(mask_id)
     if count != 1:
-        raise ValueError(
-            f"prompt {sentence!r}: found {count} masks; expected exactly one {MASK}"
-        )
+        raise ValueError(f"prompt {sentence!r}: found {count} masks; expected exactly one {MASK}")
     return list(ids).index(mask_id)
 
 
@@ -319,9 +317,7 @@ def _embed(
     return embedded
 
 
-def _padded(
-    rows: Sequence[tuple[int, ...]], padding: int, device: str
-) -> tuple[Tensor, Tensor]:
+def _padded(rows: Sequence[tuple[int, ...]], padding: int, device: str) -> tuple[Tensor, Tensor]:
     longest = max(map(len, rows))
     ids = torch.full((len(rows), longest), padding, dtype=torch.int64)  # (B, T)
     mask = torch.zeros_like(ids)

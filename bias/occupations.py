@@ -68,7 +68,9 @@ def read_occupations(path: Path) -> list[Occupation]:
             "tab-separated columns occupation and bls_pct_female"
         ) from None
     if len(found) < _FEWEST:
-        raise ValueError(f"{path}: {len(found)} occupations; a correlation takes {_FEWEST} at least")
+        raise ValueError(
+            f"{path}: {len(found)} occupations; a correlation takes {_FEWEST} at least"
+        )
     return found
 
 

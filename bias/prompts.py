@@ -169,8 +169,12 @@ def _group(owner: str, name: str, raw: Any, shared: list[str] | None) -> Group:
             )
         if (_SLOT in template) != bool(people):
             raise ValueError(
-                f"{where}: {template!r} " + (f"lacks {_SLOT}, though people are listed"
-                if people else f"has {_SLOT}, but no people are listed")  # fmt: skip
+                f"{where}: {template!r} "
+                + (
+                    f"lacks {_SLOT}, though people are listed"
+                    if people
+                    else f"has {_SLOT}, but no people are listed"
+                )  # fmt: skip
             )
     duplicates = {person for person in people if people.count(person) > 1}
     if duplicates:
@@ -198,9 +202,7 @@ def _check_keys(
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
             raise ValueError(f"{where}: unknown key {key!r}; {hint}")
         if not isinstance(value, known[key]):
-            raise ValueError(
-                f"{where}: {key} is {value!r}; expected {known[key].__name__}"
-            )
+            raise ValueError(f"{where}: {key} is {value!r}; expected {known[key].__name__}")
     for key in required:
         if key not in raw:
             raise ValueError(f"{where}: no {key}; it is needed")

@@ -67,7 +67,10 @@ class MadeUp:
     """A model that answers with `answer(sentence) -> {token: log-probability-like logit}`."""
 
     def __init__(
-        self, vocabulary: list[str], answer: Callable[[str], dict[str, float]], name: str = "made up"
+        self,
+        vocabulary: list[str],
+        answer: Callable[[str], dict[str, float]],
+        name: str = "made up",
     ) -> None:
         self.name, self.vocabulary, self._answer = name, vocabulary, answer
 

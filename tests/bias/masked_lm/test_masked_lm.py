@@ -109,7 +109,9 @@ def test_a_model_is_named_after_its_run(tiny: Path, tmp_path: Path) -> None:
     assert open_models(str(tiny))[0].name == tiny.name
 
 
-def test_stored_answers_of_a_live_model_are_its_answers(model: LiveModel, tmp_path: Path, tiny: Path) -> None:
+def test_stored_answers_of_a_live_model_are_its_answers(
+    model: LiveModel, tmp_path: Path, tiny: Path
+) -> None:
     logits = model.logits_at_mask(PROMPTS)
     path = tmp_path / "l.parquet"
     write_logits(path, {"kept": dict(zip(PROMPTS, logits, strict=True))})

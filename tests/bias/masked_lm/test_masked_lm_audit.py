@@ -51,7 +51,10 @@ def test_several_models_are_compared_with_the_first(tiny: Path, tmp_path: Path) 
         (["none.parquet"], "none.parquet: no such file of stored logits"),
         (["HEADLESS"], "no masked-LM head"),
         (["TINY", "--prompts", "gender"], "--prompts gender: no such set"),
-        (["TINY", "--prompts", "gender-work", "--benchmarks", "nowhere"], "nowhere: no such folder of"),
+        (
+            ["TINY", "--prompts", "gender-work", "--benchmarks", "nowhere"],
+            "nowhere: no such folder of",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -81,8 +81,10 @@ def test_augmentation_takes_gender_and_leaves_names(
 def test_the_truth_lies_beside_the_corpus(corpus: Path) -> None:
     truth = json.loads((corpus / "planted.json").read_text())
     lines = (corpus / "corpus.txt").read_text().splitlines()
-    assert truth["sentences"] == len(lines) == 120 * sum(
-        len(people) for axis in AXES.values() for people in axis.people
+    assert (
+        truth["sentences"]
+        == len(lines)
+        == 120 * sum(len(people) for axis in AXES.values() for people in axis.people)
     )
     women = [line for line in lines if " sister " in line]
     share = sum(any(work in line for work in FIRST) for line in women) / len(women)

@@ -32,7 +32,9 @@ def test_words_become_their_counterparts(text: str, other: str) -> None:
 
 @given(
     st.lists(
-        st.sampled_from(["he", "she", "man", "women", "daughter", "Dad", "the", "runs", "works", "."]),
+        st.sampled_from(
+            ["he", "she", "man", "women", "daughter", "Dad", "the", "runs", "works", "."]
+        ),
         max_size=12,
     )
 )
