@@ -16,8 +16,8 @@ from bias.fill_mask import audit
 from bias.fill_mask_section import comparison_section, fill_mask_section
 from bias.masked_lm import LiveModel, open_models
 from bias.prompts import load_sets
-from bias.scatter import scatter_page
 from bias.report import Audit, write
+from bias.scatter import scatter_page
 from bias.section import Page, Section
 from training.progress import Progress
 
@@ -57,7 +57,7 @@ def analyse_masked_lm(
     with Progress().task("fill-mask", len(models) * len(sets)) as task:
         found = audit(models, sets, classifier, task.advance)
     page = Page(SCATTER, "The scatter: every token in two sentences", scatter_page(models, sets))
-    sections = []
+    sections: list[Section] = []
     for name, results in found:
         if not results:
             say(f"{name}: knows no pair of prompts of these sets; left out")

@@ -45,7 +45,7 @@ class Leaning(NamedTuple):
     high: float
     spearman: float
     at_parity: float
-    """The log-odds that the regression line has where half are women: 0 without a default gender."""
+    """The log-odds on the regression line where half are women: 0 without a default gender."""
     at_parity_low: float
     at_parity_high: float
     detectable: float

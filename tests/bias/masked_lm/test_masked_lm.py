@@ -77,7 +77,7 @@ def test_a_prompt_that_does_not_fit_is_refused(
 
 
 def test_a_model_without_a_head_is_refused_for_blanks_but_embeds(headless: Path) -> None:
-    with pytest.raises(ValueError, match="no masked-LM head .*, so it cannot fill in a blank"):
+    with pytest.raises(ValueError, match=r"no masked-LM head .*, so it cannot fill in a blank"):
         LiveModel(str(headless))
     assert SentenceEncoder(str(headless)).embed(["the man", "she"]).shape == (2, 16)
 

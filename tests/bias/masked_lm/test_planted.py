@@ -1,4 +1,4 @@
-"""A planted bias is found with its sign, size and significance; augmentation takes gender's alone."""
+"""A planted bias is found with its sign and size; augmentation takes gender's alone."""
 
 import json
 import os

@@ -13,8 +13,11 @@ from training.mlm.masking import masked_batch
 from training.mlm.texts import cut, read_texts
 from training.tokenization import train_wordpiece
 
-TEXTS = ["She said that her brother works as a nurse and that the grandmother sleeps.",
-         "Nobody here is named at all, and the table stands where it stood before."] * 6  # fmt: skip
+TEXTS = [
+    "She said that her brother works as a nurse and that the grandmother sleeps.",
+    "Nobody here is named at all, and the table stands where it stood before.",
+]
+TEXTS *= 6  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def test_texts_come_without_labels(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no column content, text, review; found words"):
         read_texts(masked_config([], sources=[str(tmp_path / "c.parquet")]))
     (tmp_path / "d.txt").write_text("one\n")
-    with pytest.raises(ValueError, match="1 texts; .* needs 10 at least"):
+    with pytest.raises(ValueError, match=r"1 texts; .* needs 10 at least"):
         read_texts(masked_config([], sources=[str(tmp_path / "d.txt")]))
 
 
