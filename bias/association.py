@@ -51,14 +51,18 @@ def read_test(path: Path) -> AssociationTest:
         parts = [(raw[part]["category"], list(raw[part]["examples"])) for part in _PARTS]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path}: not a WEAT or SEAT test ({type(error).__name__}: {error}); expected JSON with "
-            f"{', '.join(_PARTS)}, each with category and examples"
+            f"{path}: not a WEAT or SEAT test ({type(error).__name__}: {error}); expected JSON "
+            f"with {', '.join(_PARTS)}, each with category and examples"
         ) from None
     for category, examples in parts:
         if len(examples) < 2:
-            raise ValueError(f"{path}: {category} has {len(examples)} examples; expected 2 at least")
-    categories, examples = zip(*parts, strict=True)
-    return AssociationTest(path.name.removesuffix(".jsonl"), categories, examples)
+            raise ValueError(
+                f"{path}: {category} has {len(examples)} examples; expected 2 at least"
+            )
+    (x, y, a, b) = parts
+    return AssociationTest(
+        path.name.removesuffix(".jsonl"), (x[0], y[0], a[0], b[0]), (x[1], y[1], a[1], b[1])
+    )
 
 
 def associations(targets: Array, attributes_a: Array, attributes_b: Array) -> Array:
@@ -103,9 +107,6 @@ def associate(x: Array, y: Array, a: Array, b: Array, seed: int = 0) -> Associat
         targets=len(first) + len(second),
         detectable=detectable,
     )
-
-
-
 
 
 def _unit(vectors: Array) -> Array:

@@ -2,8 +2,8 @@
 
 Four ways to say how likely a sentence is, all in nats:
 
-cps       log-probabilities of the tokens that both sentences share, masked one by one (Nangia et al.
-          2020, https://arxiv.org/abs/2010.00133)
+cps       log-probabilities of the tokens that both sentences share, masked one by one (Nangia et
+          al. 2020, https://arxiv.org/abs/2010.00133)
 aul       mean log-probability of all tokens, none masked (Kaneko & Bollegala 2022,
           https://arxiv.org/abs/2104.07496)
 aula      the same, weighed by the attention that each token gets
@@ -81,7 +81,7 @@ def pair_scores(
                 rows += made
                 owner += [2 * i + side] * len(made)
         summed = model.score(rows, advance)
-        scores = np.bincount(owner, summed, len(sentences))
+        scores = np.bincount(owner, summed, len(sentences)).astype(np.float64)
     return scores.reshape(-1, 2)
 
 

@@ -2,8 +2,9 @@
 
     python -m bias.fill_mask MODEL... --output DIR [--prompts SET...] [--classifier BUNDLE]
 
-MODEL is a folder, a hub name, or a parquet file of stored logits (`masked_lm_audit.main`). Every difference is minoritised
-minus normative. P people of a group, V tokens, K candidate tokens.
+MODEL is a folder, a hub name, or a parquet file of stored logits (the command itself is
+`masked_lm_audit.main`). Every difference is minoritised minus normative. P people of a group, V
+tokens, K candidate tokens.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,19 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import log_softmax
-from scipy.spatial.distance import jensenshannon
 
+from bias.agreement import Agreement, agreement
 from bias.completions import Classifier, by_classifier, by_lexicon, measures
 from bias.prompts import PromptSet
-from bias.relabelling import (
-    Difference,
-    adjusted_p,
-    difference,
-    empirical_null,
-    relabellings,
-)
+from bias.relabelling import Difference, adjusted_p, difference, empirical_null
 from bias.stored_logits import MaskedLanguageModel
 
 Array = NDArray[np.float64]
@@ -41,23 +35,6 @@ class TokenOdds:
     normative: float
     log_odds: float
     p: float
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How alike the two distributions are, beside what relabelled people would show."""
-
-    spearman_top: float
-    pearson_top: float
-    top_tokens: int
-    spearman_all: float
-    pearson_all: float
-    all_tokens: int
-    divergence: float
-    """Jensen–Shannon, in bits: 0 alike, 1 nothing in common."""
-    chance_divergence: tuple[float, float] | None
-    """Middle 95% of the divergence when people are relabelled; None for a single pair."""
-    divergence_p: float | None
 
 
 @dataclass(frozen=True)
@@ -131,7 +108,7 @@ def analyse(
         sentences=kept,
         missing=len(prompts.sentences) - kept,
         top=(_top(means[0], model.vocabulary, top), _top(means[1], model.vocabulary, top)),
-        agreement=_agreement(logits, people, words, aligned, tested, candidates),
+        agreement=agreement(logits, people, words, aligned, tested, candidates),
         odds=_odds(model.vocabulary, means, odds, likely, token_p),
         odds_unit="people" if tested else "tokens",
         candidates=len(likely),
@@ -153,24 +130,26 @@ def _usable(
 ) -> tuple[tuple[list[list[str]], list[list[str]]], int] | None:
     """Prompts [template][person] of each group that the model can answer; the number of them."""
     a, b = (group.prompts for group in prompts.groups)
-    known = [[[model.knows(s) for s in row] for row in rows] for rows in (a, b)]
+    known = [np.array([[model.knows(s) for s in row] for row in rows]) for rows in (a, b)]
     if prompts.aligned:
-        both = np.array(known[0]) & np.array(known[1])  # (templates, P)
-        known = [both.tolist(), both.tolist()]
-    keep = []
-    for rows in known:
-        table = np.array(rows)  # (templates, P)
+        known = [known[0] & known[1]] * 2
+    keep: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]] = []
+    for table in known:  # (templates, P)
         # Every kept person in every kept template: otherwise means would mix the two.
-        templates = table.any(axis=1)
-        keep.append((templates, table[templates].all(axis=0) if templates.any() else table[0]))
+        used = np.asarray(table.any(axis=1))
+        people = table[used].all(axis=0) if used.any() else table[0]
+        keep.append((used, np.asarray(people)))
     templates = keep[0][0] & keep[1][0]
     if not templates.any() or not keep[0][1].any() or not keep[1][1].any():
         return None
     chosen = tuple(
-        [[s for s, there in zip(row, keep[side][1], strict=True) if there]
-         for row, used in zip(rows, templates, strict=True) if used]
+        [
+            [s for s, there in zip(row, keep[side][1].tolist(), strict=True) if there]
+            for row, kept in zip(rows, templates.tolist(), strict=True)
+            if kept
+        ]
         for side, rows in enumerate((a, b))
-    )  # fmt: skip
+    )
     count = len({s for rows in chosen for row in rows for s in row})
     return (chosen[0], chosen[1]), count
 
@@ -239,49 +218,6 @@ def _contrast(
     return difference(ratio[known[0]], ratio[known[1]], aligned=False), sides, "tokens", unknown
 
 
-def _agreement(
-    logits: list[Array],
-    people: list[Array],
-    words: NDArray[np.int64],
-    aligned: bool,
-    tested: bool,
-    top: int,
-) -> Agreement:
-    x, y = (each.mean(axis=(0, 1)) for each in logits)  # (V,), the explorable's axes
-    best = {int(i) for each in (x, y) for i in words[np.argsort(-each[words])[:top]]}
-    chosen = np.array(sorted(best))
-    divergence, chance, p = _divergence(people, aligned, tested)
-    return Agreement(
-        spearman_top=float(stats.spearmanr(x[chosen], y[chosen]).statistic),
-        pearson_top=float(stats.pearsonr(x[chosen], y[chosen]).statistic),
-        top_tokens=len(chosen),
-        spearman_all=float(stats.spearmanr(x[words], y[words]).statistic),
-        pearson_all=float(stats.pearsonr(x[words], y[words]).statistic),
-        all_tokens=len(words),
-        divergence=divergence,
-        chance_divergence=chance,
-        divergence_p=p,
-    )
-
-
-def _divergence(
-    people: list[Array], aligned: bool, tested: bool
-) -> tuple[float, tuple[float, float] | None, float | None]:
-    """Between the groups' mean distributions; and the same with the people relabelled."""
-    observed = float(jensenshannon(people[0].mean(0), people[1].mean(0), base=2) ** 2)
-    if not tested:
-        return observed, None, None
-    n_a, n_b = len(people[0]), len(people[1])
-    weights, _ = relabellings(n_a, n_b, aligned, most=500)
-    both = np.concatenate(people)  # (A+B, V)
-    drawn = np.empty(len(weights))
-    for i, row in enumerate(weights):
-        side = row > 0
-        drawn[i] = jensenshannon(both[side].mean(0), both[~side].mean(0), base=2) ** 2
-    low, high = np.quantile(drawn[1:], [0.025, 0.975])
-    return observed, (float(low), float(high)), float(np.mean(drawn >= observed * (1 - 1e-9)))
-
-
 def _values(
     model: MaskedLanguageModel,
     people: list[Array],
@@ -335,8 +271,8 @@ def audit(
         found.append((model.name, results))
     if not any(results for _, results in found):
         raise ValueError(
-            "no model knows two prompts of any set; stored logits know only the sentences that were "
-            "stored: choose sets with --prompts, or audit the model itself"
+            "no model knows two prompts of any set; stored logits know only the sentences that "
+            "were stored: choose sets with --prompts, or audit the model itself"
         )
     return found
 

@@ -14,13 +14,13 @@ from bias.section import Chart, Estimate, Page, Section, Table
 ODDS_SHOWN = 8
 
 LIMITS = (
-    "Fill-mask shows what the language model expects, not what an application built on it does; the "
-    "two correlate weakly (Goldfarb-Tarrant et al. 2021). Decide by the application's audit.",
+    "Fill-mask shows what the language model expects, not what an application built on it does; "
+    "the two correlate weakly (Goldfarb-Tarrant et al. 2021). Decide by the application's audit.",
     "A contrast is taken over a list of stereotyped tokens of ours and over our templates; a model "
     "without a difference on them may have one on others.",
     "With people as the unit, p says that other names or nouns of the same groups would show the "
     "same. With tokens as the unit (one pair of sentences) it says only that this pair differs.",
-    "Lexicon and classifier score the completion, not the sentence; neither knows irony or context.",
+    "Lexicon and classifier score the completion, not the sentence; neither knows irony.",
 )
 
 
@@ -139,7 +139,8 @@ def _findings(results: Sequence[SetResult], estimates: dict[str, Estimate]) -> t
     if none:
         lines.append(
             "No contrast that chance would not give (p ≥ 0.05 after correction): "
-            + "; ".join(none) + "."  # fmt: skip
+            + "; ".join(none)
+            + "."
         )
     return tuple(lines)
 
@@ -184,10 +185,11 @@ def _overview(results: Sequence[SetResult], estimates: dict[str, Estimate]) -> T
          "tokens top / all"),
         tuple(rows),
         "Every difference is the minoritised group minus the normative one. Contrast: log-odds, in "
-        "nats, of the tokens expected of the minoritised group less those expected of the normative "
-        "one; 0 without bias, positive along the stereotype. Divergence: Jensen–Shannon, 0 alike, 1 "
-        "nothing in common; in brackets, what 95% of relabelled people show. Correlations: of the "
-        "logits, over the tokens among the top of either side, and over all whole words.",
+        "nats, of the tokens expected of the minoritised group less those expected of the "
+        "normative one; 0 without bias, positive along the stereotype. Divergence: "
+        "Jensen–Shannon, 0 alike, 1 nothing in common; in brackets, what 95% of relabelled people "
+        "show. Correlations: of the logits, over the tokens among the top of either side, and over "
+        "all whole words.",
     )  # fmt: skip
 
 
@@ -258,8 +260,11 @@ def _forest(
             y=labels,
             mode="markers",
             name=model,
-            marker={"symbol": style.SYMBOLS[place % len(style.SYMBOLS)],
-                    "color": style.COLOURS[place % len(style.COLOURS)], "size": 10},  # fmt: skip
+            marker={
+                "symbol": style.SYMBOLS[place % len(style.SYMBOLS)],
+                "color": style.COLOURS[place % len(style.COLOURS)],
+                "size": 10,
+            },
             error_x={
                 "type": "data",
                 "symmetric": False,

@@ -1,4 +1,4 @@
-"""Masked language models by folder or hub name; the one file of the audit that imports transformers.
+"""Masked language models by folder or hub name; the audit's one file that imports transformers.
 
 N rows, B batch, T steps, V tokens of the vocabulary, D hidden size.
 """
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
 
+from bias.batches import batches_by_length, padded
 from bias.stored_logits import MASK, StoredLogits, read_logits
 
 _TOKENS_PER_BATCH = 4096
@@ -165,7 +165,7 @@ class LiveModel:
         return batches_by_length(lengths, most)
 
     def _forward(self, rows: Sequence[tuple[int, ...]], output_attentions: bool = False) -> Any:
-        input_ids, attention_mask = _padded(rows, self.tokenizer.pad_token_id, self.device)
+        input_ids, attention_mask = padded(rows, self.tokenizer.pad_token_id, self.device)
         if output_attentions:
             self.model.set_attn_implementation("eager")  # the only one that gives them out
         with torch.inference_mode():
@@ -210,25 +210,12 @@ def open_models(
 
 
 def display_name(name_or_folder: str) -> str:
-    """A hub name as it is; of a folder its last part, without the `model` that a training run adds."""
+    """A hub name as it is; of a folder its last part, but for the `model` of a training run."""
     path = Path(name_or_folder)
     if not path.is_dir():
         return name_or_folder
     path = path.resolve()
     return path.parent.name if path.name == "model" else path.name
-
-
-def batches_by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Indices in batches of like length, each of at most `tokens` tokens after padding."""
-    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
-    batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) + 1) * lengths[i] > tokens:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _load(name_or_folder: str, kind: Any) -> tuple[Any, dict[str, Any]]:
@@ -298,9 +285,7 @@ def _vocabulary(tokenizer: Any, size: int) -> list[str]:
 def _only_mask(ids: Sequence[int], mask_id: int, sentence: str) -> int:
     count = list(ids).count(mask_id)
     if count != 1:
-        raise ValueError(
-            f"prompt {sentence!r}: found {count} masks; expected exactly one {MASK}"
-        )
+        raise ValueError(f"prompt {sentence!r}: found {count} masks; expected exactly one {MASK}")
     return list(ids).index(mask_id)
 
 
@@ -310,22 +295,10 @@ def _embed(
     rows = [tuple(tokenizer(sentence).input_ids) for sentence in sentences]
     embedded = np.empty((len(rows), int(encoder.config.hidden_size)))
     for batch in batches_by_length([len(row) for row in rows], _TOKENS_PER_BATCH):
-        ids, mask = _padded([rows[i] for i in batch], tokenizer.pad_token_id, device)
+        ids, mask = padded([rows[i] for i in batch], tokenizer.pad_token_id, device)
         with torch.inference_mode():
             states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, D)
         embedded[batch] = states[:, 0].double().cpu().numpy()
         if advance:
             advance(len(batch))
     return embedded
-
-
-def _padded(
-    rows: Sequence[tuple[int, ...]], padding: int, device: str
-) -> tuple[Tensor, Tensor]:
-    longest = max(map(len, rows))
-    ids = torch.full((len(rows), longest), padding, dtype=torch.int64)  # (B, T)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    return ids.to(device), mask.to(device)

@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bias.benchmarks import benchmark_sections
+from bias.benchmarks import benchmark_sections, check_data
 from bias.completions import Classifier
 from bias.fill_mask import audit
 from bias.fill_mask_section import comparison_section, fill_mask_section
 from bias.masked_lm import LiveModel, open_models
 from bias.prompts import load_sets
-from bias.scatter import scatter_page
 from bias.report import Audit, write
+from bias.scatter import scatter_page
 from bias.section import Page, Section
 from training.progress import Progress
 
@@ -49,13 +49,15 @@ def analyse_masked_lm(
         ValueError: a target, prompt set or file that does not fit; one line.
     """
     say = on_line or (lambda line: None)
+    if benchmark_data is not None:
+        check_data(benchmark_data)
     targets = [target] if isinstance(target, str) else list(target)
     models = [model for each in targets for model in open_models(each, vocabulary, device)]
     sets = load_sets(None if prompts is None else list(prompts))
     with Progress().task("fill-mask", len(models) * len(sets)) as task:
         found = audit(models, sets, classifier, task.advance)
     page = Page(SCATTER, "The scatter: every token in two sentences", scatter_page(models, sets))
-    sections = []
+    sections: list[Section] = []
     for name, results in found:
         if not results:
             say(f"{name}: knows no pair of prompts of these sets; left out")

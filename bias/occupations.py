@@ -45,7 +45,7 @@ class Leaning(NamedTuple):
     high: float
     spearman: float
     at_parity: float
-    """The log-odds that the regression line has where half are women: 0 without a default gender."""
+    """The log-odds on the regression line where half are women: 0 without a default gender."""
     at_parity_low: float
     at_parity_high: float
     detectable: float
@@ -68,7 +68,9 @@ def read_occupations(path: Path) -> list[Occupation]:
             "tab-separated columns occupation and bls_pct_female"
         ) from None
     if len(found) < _FEWEST:
-        raise ValueError(f"{path}: {len(found)} occupations; a correlation takes {_FEWEST} at least")
+        raise ValueError(
+            f"{path}: {len(found)} occupations; a correlation takes {_FEWEST} at least"
+        )
     return found
 
 

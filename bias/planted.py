@@ -65,9 +65,7 @@ def contrast(strength: float) -> float:
     return 2 * math.log((1 + strength) / (1 - strength))
 
 
-def sentences(
-    strengths: dict[str, float], per_person: int = 120, seed: int = 0
-) -> list[str]:
+def sentences(strengths: dict[str, float], per_person: int = 120, seed: int = 0) -> list[str]:
     """`per_person` sentences about everyone on every axis, shuffled.
 
     Raises:

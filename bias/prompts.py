@@ -16,6 +16,7 @@ to this group; their contrast is the set's one figure that is tested.
 """
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -120,7 +121,8 @@ def read_set(text: str, name: str) -> PromptSet:
         raise ValueError(f"prompt set {name}: empty; expected {', '.join(_REQUIRED)}")
     _check_keys(f"prompt set {name}", raw, _REQUIRED, _OPTIONAL)
     aligned = raw.get("aligned", True)
-    groups = [_group(name, *entry, raw.get("templates")) for entry in raw["groups"].items()]
+    shared = raw.get("templates")
+    groups = [_group(name, group, given, shared) for group, given in raw["groups"].items()]
     found = [group.standing for group in groups]
     if sorted(found) != sorted(STANDINGS):
         raise ValueError(
@@ -169,8 +171,12 @@ def _group(owner: str, name: str, raw: Any, shared: list[str] | None) -> Group:
             )
         if (_SLOT in template) != bool(people):
             raise ValueError(
-                f"{where}: {template!r} " + (f"lacks {_SLOT}, though people are listed"
-                if people else f"has {_SLOT}, but no people are listed")  # fmt: skip
+                f"{where}: {template!r} "
+                + (
+                    f"lacks {_SLOT}, though people are listed"
+                    if people
+                    else f"has {_SLOT}, but no people are listed"
+                )
             )
     duplicates = {person for person in people if people.count(person) > 1}
     if duplicates:
@@ -189,18 +195,16 @@ def _group(owner: str, name: str, raw: Any, shared: list[str] | None) -> Group:
 
 
 def _check_keys(
-    where: str, raw: dict[str, Any], required: dict[str, type], optional: dict[str, type]
+    where: str, raw: dict[str, Any], required: Mapping[str, type], optional: Mapping[str, type]
 ) -> None:
-    known = required | optional
+    known = {**required, **optional}
     for key, value in raw.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
             raise ValueError(f"{where}: unknown key {key!r}; {hint}")
         if not isinstance(value, known[key]):
-            raise ValueError(
-                f"{where}: {key} is {value!r}; expected {known[key].__name__}"
-            )
+            raise ValueError(f"{where}: {key} is {value!r}; expected {known[key].__name__}")
     for key in required:
         if key not in raw:
             raise ValueError(f"{where}: no {key}; it is needed")

@@ -1,7 +1,7 @@
 """Logits at the mask that were computed once and kept: an audit without weights.
 
-A parquet file with the columns `model`, `sentence` (with one [MASK]) and `logits`, one float a token
-of the vocabulary. The vocabulary itself lies in a tokenizer's folder (`vocab.txt` or
+A parquet file with the columns `model`, `sentence` (with one [MASK]) and `logits`, one float a
+token of the vocabulary. The vocabulary itself lies in a tokenizer's folder (`vocab.txt` or
 `tokenizer.json`), by default the folder of the file. N sentences, V tokens.
 """
 

@@ -34,7 +34,7 @@ class MaskedConfig:
     heads: int = Field(default=8, ge=1)
     tied_embeddings: bool = False
     """One matrix for reading and for predicting tokens, as BERT has it. In a narrow model the two
-    uses stand in each other's way: what goes with whom is learned in a third of the steps untied."""
+    uses stand in each other's way: untied, what goes with whom is learned in fewer steps."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     mask_probability: float = Field(default=0.15, gt=0, lt=1)
     epochs: int = Field(default=3, ge=1)

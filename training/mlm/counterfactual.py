@@ -14,13 +14,16 @@ from pathlib import Path
 _OWN = resources.files("training") / "mlm" / "gender_pairs.txt"
 _WORD = re.compile(r"[A-Za-z]+(?:'am)?\b\.?|[A-Za-z]+")
 # "her" is "him" before these and at the end of a clause, and "his" before anything else.
-_AFTER_OBJECT = frozenset(
-    "a about after again all alone also an and around as at away back because before but by down "
-    "every for from had has he here how i if in into is it last later like more my next not now of "
-    "off on once or out over she so some than that the their them then there they this through "
-    "to today too tomorrow tonight under until up very was we were what when where while who why "
-    "will with would yesterday you your".split()
-)
+_AFTER_OBJECT = frozenset([
+    "a", "about", "after", "again", "all", "alone", "also", "an", "and", "around", "as", "at",
+    "away", "back", "because", "before", "but", "by", "down", "every", "for", "from", "had",
+    "has", "he", "here", "how", "i", "if", "in", "into", "is", "it", "last", "later", "like",
+    "more", "my", "next", "not", "now", "of", "off", "on", "once", "or", "out", "over", "she",
+    "so", "some", "than", "that", "the", "their", "them", "then", "there", "they", "this",
+    "through", "to", "today", "too", "tomorrow", "tonight", "under", "until", "up", "very",
+    "was", "we", "were", "what", "when", "where", "while", "who", "why", "will", "with",
+    "would", "yesterday", "you", "your",
+])  # fmt: skip
 _NEXT = re.compile(r" +([A-Za-z]+)")
 _SAME_WORD = re.compile(r" +[A-Za-z]")
 

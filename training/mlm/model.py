@@ -56,9 +56,7 @@ def make_model(config: MaskedConfig, vocabulary_size: int) -> BertForMaskedLM:
     )
 
 
-def save_model(
-    model: BertForMaskedLM, tokenizer: Tokenizer, max_length: int, folder: Path
-) -> None:
+def save_model(model: BertForMaskedLM, tokenizer: Tokenizer, max_length: int, folder: Path) -> None:
     """Weights as safetensors, configuration and tokenizer; whole or not at all."""
     partial = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)

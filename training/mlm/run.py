@@ -58,7 +58,8 @@ def run_masked(config: MaskedConfig, output: Path, restart: bool = False) -> dic
         return done
     trainer = _MaskedTrainer(config, output, accelerator, progress)
     trainer.train()
-    result = {
+    validation = trainer.validate()
+    result: dict[str, Any] = {
         "task": "mlm",
         "augment": config.augment,
         "texts": trainer.pieces.texts,
@@ -67,15 +68,13 @@ def run_masked(config: MaskedConfig, output: Path, restart: bool = False) -> dic
         "vocabulary": trainer.tokenizer.get_vocab_size(),
         "parameters": sum(p.numel() for p in trainer.objective.parameters()),
         "steps": trainer.total_steps,
-        "validation": trainer.validate(),
+        "validation": validation,
         "seconds": {"train": trainer.state.train_seconds, "total": time.perf_counter() - began},
         "device": device_name(accelerator.device),
     }
     save_model(trainer.objective.model, trainer.tokenizer, config.max_length, output / MODEL)
     _write_whole(output / "result.json", json.dumps(result, indent=1))
-    progress.say(
-        f"validation perplexity {result['validation']['perplexity']:.2f}; model: {output / MODEL}"
-    )
+    progress.say(f"validation perplexity {validation['perplexity']:.2f}; model: {output / MODEL}")
     return result
 
 
@@ -93,7 +92,7 @@ class _MaskedTrainer:
         self.validation_rows, self.train_rows = rows[:held_out], rows[held_out:]
         if not len(self.train_rows):
             raise ValueError(f"{len(rows)} pieces of text; too few to hold some out for validation")
-        self.mask_id = self.tokenizer.token_to_id("[MASK]")
+        self.mask_id = int(self.tokenizer.token_to_id("[MASK]") or 0)  # _data has checked it
         special = {self.tokenizer.token_to_id(name) for name in SPECIAL_TOKENS}
         size = self.tokenizer.get_vocab_size()
         self.ordinary = np.array([i for i in range(size) if i not in special], np.int64)

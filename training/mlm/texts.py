@@ -59,9 +59,7 @@ def read_texts(config: MaskedConfig) -> list[str]:
     return texts
 
 
-def cut(
-    texts: list[str], swaps: Swaps | None, tokenizer: Tokenizer, max_length: int
-) -> Pieces:
+def cut(texts: list[str], swaps: Swaps | None, tokenizer: Tokenizer, max_length: int) -> Pieces:
     """Tokenise, and cut into pieces of at most `max_length` with [CLS] and [SEP].
 
     Cuts fall on words, after the same words in both versions, so that a piece and its counterpart

@@ -13,8 +13,9 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedToken
 from bias.stored_logits import StoredLogits, read_logits
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = ["the", "man", "woman", "works", "as", "a", "nurse", "engineer", "is", "good", "bad", "poor",
-         "people", "rich", "she", "he", "that", "said", "run", "##ner", "##s", ".", ","]  # fmt: skip
+WORDS = ["the", "man", "woman", "works", "as", "a", "nurse", "engineer", "is", "good", "bad",
+         "poor", "people", "rich", "she", "he", "that", "said", "run", "##ner", "##s", ".",
+         ","]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +68,10 @@ class MadeUp:
     """A model that answers with `answer(sentence) -> {token: log-probability-like logit}`."""
 
     def __init__(
-        self, vocabulary: list[str], answer: Callable[[str], dict[str, float]], name: str = "made up"
+        self,
+        vocabulary: list[str],
+        answer: Callable[[str], dict[str, float]],
+        name: str = "made up",
     ) -> None:
         self.name, self.vocabulary, self._answer = name, vocabulary, answer
 

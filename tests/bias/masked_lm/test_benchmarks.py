@@ -1,4 +1,4 @@
-"""CrowS-Pairs, WEAT and occupations against direct computation, fixed points and published values."""
+"""CrowS-Pairs, WEAT and occupations against direct computation, fixed points, published values."""
 
 import json
 import math
@@ -169,7 +169,8 @@ def _data(folder: Path) -> Path:
     (folder / "crows_pairs_mine.csv").write_text("sent_more,sent_less,bias_type\n" + rows)
     parts = {name: {"category": name, "examples": words} for name, words in zip(
         ("targ1", "targ2", "attr1", "attr2"),
-        (["man", "he"], ["woman", "she"], ["engineer", "rich"], ["nurse", "poor"]), strict=True)}  # fmt: skip
+        (["man", "he"], ["woman", "she"], ["engineer", "rich"], ["nurse", "poor"]),
+        strict=True)}  # fmt: skip
     (folder / "seat" / "weat6.jsonl").write_text(json.dumps(parts))
     table = "".join(f"{name}\t{share}\n" for name, share in
                     zip(("nurse", "engineer", "runner", "man", "people"), (90, 11, 50, 1, 51),

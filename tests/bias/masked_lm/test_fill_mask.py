@@ -23,7 +23,8 @@ aligned: false
 templates: ["{{person}} is a [MASK].", "{{person}} was a [MASK]."]
 groups:
   women: {{standing: minoritised, why: w, people: [{", ".join(WOMEN)}], expected: [nurse, maid]}}
-  men: {{standing: normative, why: m, people: [{", ".join(MEN)}], expected: [pilot, judge, plumber]}}
+  men: {{standing: normative, why: m, people: [{", ".join(MEN)}],
+    expected: [pilot, judge, plumber]}}
 """
 FLOAT32 = 1e-5
 
@@ -80,8 +81,11 @@ def test_without_bias_findings_are_as_rare_as_promised(made_up, work) -> None:
     for seed in range(200):
         random = np.random.default_rng(seed)
         own = {name: random.normal(0, 1, len(VOCABULARY)) for name in WOMEN + MEN}
-        model = made_up(VOCABULARY,
-                        lambda s, own=own: dict(zip(VOCABULARY, own[s.split()[0]], strict=True)))  # fmt: skip
+
+        def answer(sentence: str, own: dict = own) -> dict[str, float]:
+            return dict(zip(VOCABULARY, own[sentence.split()[0]], strict=True))
+
+        model = made_up(VOCABULARY, answer)
         found = analyse(model, work)
         rejected += found.contrast.p <= 0.05
         divergent += found.agreement.divergence_p <= 0.05
@@ -112,7 +116,7 @@ def test_sets_that_stored_logits_do_not_know_are_left_out_and_none_at_all_is_sai
 
 def test_expected_tokens_that_are_all_in_pieces_are_refused(made_up) -> None:
     text = SET.replace("[nurse, maid]", "[hairdresser, florist]")
-    with pytest.raises(ValueError, match="group women: none of the expected tokens .hairdresser"):
+    with pytest.raises(ValueError, match=r"group women: none of the expected tokens .hairdresser"):
         analyse(made_up(VOCABULARY, _biased(1.0)), read_set(text, "work"))
 
 

@@ -77,7 +77,7 @@ def test_a_prompt_that_does_not_fit_is_refused(
 
 
 def test_a_model_without_a_head_is_refused_for_blanks_but_embeds(headless: Path) -> None:
-    with pytest.raises(ValueError, match="no masked-LM head .*, so it cannot fill in a blank"):
+    with pytest.raises(ValueError, match=r"no masked-LM head .*, so it cannot fill in a blank"):
         LiveModel(str(headless))
     assert SentenceEncoder(str(headless)).embed(["the man", "she"]).shape == (2, 16)
 
@@ -109,7 +109,9 @@ def test_a_model_is_named_after_its_run(tiny: Path, tmp_path: Path) -> None:
     assert open_models(str(tiny))[0].name == tiny.name
 
 
-def test_stored_answers_of_a_live_model_are_its_answers(model: LiveModel, tmp_path: Path, tiny: Path) -> None:
+def test_stored_answers_of_a_live_model_are_its_answers(
+    model: LiveModel, tmp_path: Path, tiny: Path
+) -> None:
     logits = model.logits_at_mask(PROMPTS)
     path = tmp_path / "l.parquet"
     write_logits(path, {"kept": dict(zip(PROMPTS, logits, strict=True))})
