@@ -13,9 +13,9 @@ from rich.console import Console
 
 from serve import archive_command, health_command, predict_command, triton_command
 from serve.client import Client
-from serve.flags import add_serving_flags, serving_config
+from serve.flags import add_server_flags, add_serving_flags, server_config
 from serve.page import PageServer
-from serve.server import Model, Server, ServerConfig, ServerError
+from serve.server import Model, Server, ServerError
 
 EPILOG = """\
 examples:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _stop)
     try:
         models = [parse_model(each) for each in options.bundles]
-        with Server(models, _config(options)) as server:
+        with Server(models, server_config(options)) as server:
             return _run(server, options, console)
     except Stopped:
         return 0
@@ -145,23 +145,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise Stopped
 
 
-def _config(options: argparse.Namespace) -> ServerConfig:
-    return ServerConfig(
-        backend=options.backend,
-        port=options.port,
-        management_port=options.management_port,
-        metrics_port=options.metrics_port,
-        token_minutes=options.token_minutes,
-        buffered_socket=not options.no_buffered_socket,
-        logs=options.logs,
-        start_timeout=options.start_timeout,
-        drain_timeout=options.drain_timeout,
-        serving=serving_config(options),
-    )
-
-
 def _parser() -> argparse.ArgumentParser:
-    standard = ServerConfig()
     parser = argparse.ArgumentParser(
         prog="python -m serve",
         description="Pack bundles into archives and serve them with TorchServe.",
@@ -175,32 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a bundle's folder with the backend's artefact (see python -m export), or a .mar",
     )
     add_serving_flags(parser)
-    group = parser.add_argument_group("server")
-    group.add_argument("--port", type=int, default=8080, metavar="N", help="default: 8080")
-    for flag, text in (("--management-port", "8081"), ("--metrics-port", "8082")):
-        group.add_argument(flag, type=int, default=int(text), metavar="N", help=f"default: {text}")
-    group.add_argument(
-        "--token-minutes",
-        type=int,
-        default=standard.token_minutes,
-        metavar="N",
-        help=f"until tokens expire (default: {standard.token_minutes})",
-    )
-    group.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the logs here")
-    for flag, value in (
-        ("--start-timeout", standard.start_timeout),
-        ("--drain-timeout", standard.drain_timeout),
-    ):
-        group.add_argument(
-            flag, type=float, default=value, metavar="S", help=f"seconds (default: {value:.0f})"
-        )
-    group.add_argument(
-        "--no-buffered-socket",
-        action="store_true",
-        help="TorchServe's own reading of its workers' sockets: slower",
-    )
-    group.add_argument("--page", action="store_true", help="also a page to try and compare models")
-    group.add_argument("--page-port", type=int, default=8083, metavar="N", help="default: 8083")
+    add_server_flags(parser)
     return parser
 
 

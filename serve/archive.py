@@ -102,15 +102,7 @@ def write_archive(
             passed; an unknown backend; a name or a version that TorchServe would not take.
     """
     bundle, path = Path(folder), Path(target)
-    if backend not in ARTEFACTS:
-        raise ValueError(f"backend: got {backend!r}; an archive takes {', '.join(ARTEFACTS)}")
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"model name: got {name!r}; give 1 to 64 letters, digits, - and _, a letter or digit "
-            "first"
-        )
-    if not _VERSION.fullmatch(version):
-        raise ValueError(f"model version: got {version!r}; give numbers, such as 1.0")
+    _check(name, version, backend)
     entries = _entries(bundle, name, version, backend, config or ServingConfig())
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -124,6 +116,18 @@ def write_archive(
         os.unlink(temporary)
         raise
     return path
+
+
+def _check(name: str, version: str, backend: str) -> None:
+    if backend not in ARTEFACTS:
+        raise ValueError(f"backend: got {backend!r}; an archive takes {', '.join(ARTEFACTS)}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"model name: got {name!r}; give 1 to 64 letters, digits, - and _, a letter or digit "
+            "first"
+        )
+    if not _VERSION.fullmatch(version):
+        raise ValueError(f"model version: got {version!r}; give numbers, such as 1.0")
 
 
 def _entries(
@@ -147,7 +151,22 @@ def _entries(
         "threads": config.threads,
         "limits": asdict(config.limits),
     }
-    manifest = {
+    entries = {
+        "MAR-INF/MANIFEST.json": _json(_manifest(name, version, artefact)),
+        "model-config.yaml": yaml.safe_dump(model_yaml(config)).encode(),
+        CONFIG: _json(serving),
+        artefact: content,
+        "tokenizer.json": tokenizer,
+    }
+    for file in ("config.json", "parity.json"):
+        entries[file] = (bundle / file).read_bytes()
+    for module in CARRIED:
+        entries[f"serve/{module}.py"] = Path(__file__).with_name(f"{module}.py").read_bytes()
+    return entries
+
+
+def _manifest(name: str, version: str, artefact: str) -> dict[str, Any]:
+    return {
         "createdOn": "01/01/1980 00:00:00",  # a real time would change the bytes
         "runtime": "python",
         "model": {
@@ -159,18 +178,6 @@ def _entries(
         },
         "archiverVersion": "0.12.0",
     }
-    entries = {
-        "MAR-INF/MANIFEST.json": _json(manifest),
-        "model-config.yaml": yaml.safe_dump(model_yaml(config)).encode(),
-        CONFIG: _json(serving),
-        artefact: content,
-        "tokenizer.json": tokenizer,
-    }
-    for file in ("config.json", "parity.json"):
-        entries[file] = (bundle / file).read_bytes()
-    for module in CARRIED:
-        entries[f"serve/{module}.py"] = Path(__file__).with_name(f"{module}.py").read_bytes()
-    return entries
 
 
 def model_yaml(config: ServingConfig) -> dict[str, Any]:

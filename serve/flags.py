@@ -1,9 +1,11 @@
-"""The flags that say how an archive's workers run: shared by serving and by archiving."""
+"""The flags of serving and archiving, and what they say."""
 
 import argparse
+from pathlib import Path
 
 from serve.archive import ARTEFACTS, ServingConfig
 from serve.requests import Limits
+from serve.server import ServerConfig
 
 
 def serving_config(options: argparse.Namespace) -> ServingConfig:
@@ -43,3 +45,50 @@ def add_serving_flags(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             flag, type=int, default=default, metavar="N", help=f"{text} (default: {default})"
         )
+
+
+def add_server_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags about the server around the workers."""
+    standard = ServerConfig()
+    group = parser.add_argument_group("server")
+    group.add_argument("--port", type=int, default=8080, metavar="N", help="default: 8080")
+    for flag, text in (("--management-port", "8081"), ("--metrics-port", "8082")):
+        group.add_argument(flag, type=int, default=int(text), metavar="N", help=f"default: {text}")
+    group.add_argument(
+        "--token-minutes",
+        type=int,
+        default=standard.token_minutes,
+        metavar="N",
+        help=f"until tokens expire (default: {standard.token_minutes})",
+    )
+    group.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the logs here")
+    for flag, value in (
+        ("--start-timeout", standard.start_timeout),
+        ("--drain-timeout", standard.drain_timeout),
+    ):
+        group.add_argument(
+            flag, type=float, default=value, metavar="S", help=f"seconds (default: {value:.0f})"
+        )
+    group.add_argument(
+        "--no-buffered-socket",
+        action="store_true",
+        help="TorchServe's own reading of its workers' sockets: slower",
+    )
+    group.add_argument("--page", action="store_true", help="also a page to try and compare models")
+    group.add_argument("--page-port", type=int, default=8083, metavar="N", help="default: 8083")
+
+
+def server_config(options: argparse.Namespace) -> ServerConfig:
+    """What all the flags say."""
+    return ServerConfig(
+        backend=options.backend,
+        port=options.port,
+        management_port=options.management_port,
+        metrics_port=options.metrics_port,
+        token_minutes=options.token_minutes,
+        buffered_socket=not options.no_buffered_socket,
+        logs=options.logs,
+        start_timeout=options.start_timeout,
+        drain_timeout=options.drain_timeout,
+        serving=serving_config(options),
+    )

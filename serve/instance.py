@@ -63,6 +63,7 @@ def _hold(flag: str, port: int | None) -> socket.socket:
         # What TorchServe does too: a port whose last owner has just gone is free.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", port or 0))
+        holder.listen()  # without it, two with that option may hold one port
     except (OSError, OverflowError) as error:
         holder.close()
         reason = "no port" if isinstance(error, OverflowError) else os.strerror(error.errno or 0)

@@ -30,11 +30,12 @@ class PageServer:
     """
 
     def __init__(self, clients: Mapping[str, Client], port: int = 0) -> None:
-        self._page = files("serve").joinpath("page.html").read_bytes()
-        self._policy = content_security_policy(self._page)
-        self._clients = dict(clients)
+        self.content = files("serve").joinpath("page.html").read_bytes()
+        self.policy = content_security_policy(self.content)
+        self.clients = dict(clients)
         try:
-            self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+            handler = type("Handler", (_Handler,), {"page": self})
+            self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
         except OSError as error:
             raise ValueError(
                 f"--page-port: 127.0.0.1:{port} cannot be had; stop what holds it, or give another"
@@ -43,9 +44,14 @@ class PageServer:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
+    def port(self) -> int:
+        """On the loopback interface."""
+        return self._server.server_port
+
+    @property
     def url(self) -> str:
         """Of the page."""
-        return f"http://127.0.0.1:{self._server.server_port}/"
+        return f"http://127.0.0.1:{self.port}/"
 
     def start(self) -> None:
         """Begins to answer."""
@@ -63,70 +69,69 @@ class PageServer:
         What the endpoint refuses is an answer too: status 200 with an `error`.
         """
         model = question.get("model") if isinstance(question, dict) else None
-        if not isinstance(model, str) or model not in self._clients:
+        if not isinstance(model, str) or model not in self.clients:
             return 422, {"error": {"message": "no such model"}}
         if not isinstance(question.get("text"), str):
             return 422, {"error": {"message": "no text"}}
         try:
-            return 200, asdict(self._clients[model].explain(question["text"]))
+            return 200, asdict(self.clients[model].explain(question["text"]))
         except ClientError as error:
             return 200, {"error": {"message": str(error)}}
 
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
-        page = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            timeout = 30
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """One request to the page's server; `page` is set by the server on a class of its own."""
 
-            def do_GET(self) -> None:
-                if not self._is_ours():
-                    self._send(403, b"", "text/plain")
-                elif self.path == "/":
-                    self._send(200, page._page, "text/html; charset=utf-8")
-                elif self.path == "/models":
-                    self._json(200, {"models": list(page._clients)})
-                else:
-                    self._send(404, b"", "text/plain")
+    page: PageServer
+    timeout = 30
 
-            def do_POST(self) -> None:
-                # Another site's page can send a form, but no JSON without asking first.
-                length = self.headers.get("Content-Length", "")
-                if not self._is_ours() or self.headers.get("Content-Type") != "application/json":
-                    self._send(403, b"", "text/plain")
-                elif self.path != "/ask":
-                    self._send(404, b"", "text/plain")
-                elif not length.isdecimal() or int(length) > LONGEST_BODY:
-                    self._json(413, {"error": {"message": "the text is too long"}})
-                else:
-                    try:
-                        question = json.loads(self.rfile.read(int(length)))
-                    except (ValueError, RecursionError):
-                        question = None
-                    self._json(*page.ask(question))
+    def do_GET(self) -> None:
+        if not self._is_ours():
+            self._send(403, b"", "text/plain")
+        elif self.path == "/":
+            self._send(200, self.page.content, "text/html; charset=utf-8")
+        elif self.path == "/models":
+            self._json(200, {"models": list(self.page.clients)})
+        else:
+            self._send(404, b"", "text/plain")
 
-            def _is_ours(self) -> bool:
-                """Whether the browser believes to be here: a name that someone points to this
-                machine is not us."""
-                return self.headers.get("Host") == f"127.0.0.1:{page._server.server_port}"
+    def do_POST(self) -> None:
+        # Another site's page can send a form, but no JSON without asking first.
+        length = self.headers.get("Content-Length", "")
+        if not self._is_ours() or self.headers.get("Content-Type") != "application/json":
+            self._send(403, b"", "text/plain")
+        elif self.path != "/ask":
+            self._send(404, b"", "text/plain")
+        elif not length.isdecimal() or int(length) > LONGEST_BODY:
+            self._json(413, {"error": {"message": "the text is too long"}})
+        else:
+            try:
+                question = json.loads(self.rfile.read(int(length)))
+            except (ValueError, RecursionError):
+                question = None
+            self._json(*self.page.ask(question))
 
-            def _json(self, status: int, value: dict[str, Any]) -> None:
-                self._send(status, json.dumps(value).encode(), "application/json")
+    def _is_ours(self) -> bool:
+        """Whether the browser believes to be here: a name that someone points to this
+        machine is not us."""
+        return self.headers.get("Host") == f"127.0.0.1:{self.page.port}"
 
-            def _send(self, status: int, body: bytes, kind: str) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.send_header("Content-Security-Policy", page._policy)
-                self.send_header("X-Content-Type-Options", "nosniff")
-                self.send_header("Referrer-Policy", "no-referrer")
-                self.send_header("Cache-Control", "no-store")
-                self.end_headers()
-                self.wfile.write(body)
+    def _json(self, status: int, value: dict[str, Any]) -> None:
+        self._send(status, json.dumps(value).encode(), "application/json")
 
-            def log_message(self, format: str, *arguments: Any) -> None:
-                """Nothing: no log of what people try."""
+    def _send(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Security-Policy", self.page.policy)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
 
-        return Handler
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing: no log of what people try."""
 
 
 def content_security_policy(page: bytes) -> str:

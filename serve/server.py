@@ -1,9 +1,7 @@
 """A TorchServe over some bundles: started, waited for, watched, drained and cleaned up after."""
 
-import ctypes
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -23,13 +21,13 @@ from serve.failure import explain_failure
 from serve.instance import Instance, free_ports, make_instance, write_configuration
 from serve.java import Java, find_java
 from serve.management import READY, Management
+from serve.processes import die_with_parent, end_process
 from serve.tokens import read_tokens
 
 JAVA_HEAP_MB = 160
 # Heap and what a JVM needs besides; a worker with its engine, with torch or not, without a model.
 JAVA_MB, WORKER_MB, LEAN_WORKER_MB = 260, 300, 120
 _POLL = 0.1
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -215,7 +213,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 # A terminal's Ctrl+C is for us, who drain first.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def _environment(self) -> dict[str, str]:
@@ -261,7 +259,7 @@ class Server:
 
     def _end(self) -> None:
         if hasattr(self, "process"):
-            _end_process(self.process)
+            end_process(self.process)
         self.instance.remove()
 
 
@@ -289,30 +287,3 @@ def _check_memory(archives: list[Path], workers: int, worker_mb: int) -> None:
             f"too little memory: {available:.0f} MB are free, {len(archives)} model(s) with "
             f"{workers} worker(s) each need about {wanted:.0f} MB; serve fewer, or free some"
         )
-
-
-def _die_with_parent() -> None:
-    """In the child: killed when we are, even by SIGKILL (Linux; elsewhere it lives on)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _end_process(process: subprocess.Popen[bytes]) -> None:
-    """Ends the front end and its workers, with patience first."""
-    try:
-        children = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        children = []
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    _, left = psutil.wait_procs(children, timeout=2)
-    for child in left:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(left, timeout=5)

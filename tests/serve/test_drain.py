@@ -17,13 +17,15 @@ pytestmark = pytest.mark.skipif(
     not hasattr(os, "pidfd_open"), reason="needs pidfd, which Linux has since 5.6"
 )
 
-# Echoes lines; one that begins with "slow" only once its standard input says so.
+# Echoes lines; one that begins with "slow" is acknowledged on the standard output, and answered
+# only once its standard input says so.
 SERVER = """
 import socket, sys, threading
 released = threading.Event()
 def serve(connection):
     while data := connection.recv(100):
         if data.startswith(b"slow"):
+            print("read", flush=True)
             released.wait()
         connection.sendall(data.upper())
 listener = socket.create_server(("127.0.0.1", 0))
@@ -57,6 +59,13 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=30)
 
 
+def ask_slowly(process: subprocess.Popen[str], connection: socket.socket) -> None:
+    """Asks, and waits until the process has read it."""
+    connection.sendall(b"slow")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "read\n"
+
+
 def release(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.write("go\n")
@@ -81,8 +90,7 @@ def test_new_ones_are_refused_and_taken_ones_answered(
     with connect(port) as slow, connect(port) as silent, connect(port) as answered:
         answered.sendall(b"quick")
         assert answered.recv(100) == b"QUICK"
-        slow.sendall(b"slow")
-        time.sleep(0.2)  # it has been read
+        ask_slowly(process, slow)
         outcome: list[bool] = []
         draining = threading.Thread(target=lambda: outcome.append(drain(process.pid, port, 30)))
         draining.start()
@@ -100,8 +108,7 @@ def test_new_ones_are_refused_and_taken_ones_answered(
 def test_what_is_never_answered_is_given_up(other: tuple[subprocess.Popen[str], int]) -> None:
     process, port = other
     with connect(port) as slow:
-        slow.sendall(b"slow")
-        time.sleep(0.2)
+        ask_slowly(process, slow)
         assert not drain(process.pid, port, timeout=0.3)
 
 
@@ -116,6 +123,8 @@ def test_without_the_right_to_its_sockets_it_says_so(
     monkeypatch.setattr(serve.drain, "_copy", refuse)
     with pytest.raises(PermissionError, match="pidfd_getfd"):
         drain(process.pid, port, 1)
-    with connect(port):
+    with connect(port) as held:
+        held.sendall(b"quick")
+        assert held.recv(100) == b"QUICK"
         assert not wait_until_alone(process.pid, port, timeout=0.2)
     assert wait_until_alone(process.pid, port, timeout=30)

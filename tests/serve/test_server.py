@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from serve.__main__ import curl_line
 from serve.archive import ServingConfig, write_archive
@@ -157,6 +159,27 @@ def test_what_is_wrong_is_said_in_json(
     assert answer["error"]["message"]
 
 
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    body=st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.floats() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.sampled_from(["text", "instances", "inputs", "explain"]), inner)
+        ),
+        max_leaves=8,
+    ).map(lambda value: json.dumps(value).encode()),
+    kind=st.sampled_from(["application/json", "text/plain", "text/csv", "multipart/form-data"]),
+)
+def test_nothing_that_is_sent_is_answered_by_5xx(server: Server, body: bytes, kind: str) -> None:
+    status, answer = post(server, body, Content_Type=kind)
+    assert status in (200, 400, 413, 415, 422)
+    assert isinstance(answer, dict)
+
+
 def test_ten_megabytes_are_refused_by_the_front_end(server: Server) -> None:
     head = (
         "POST /predictions/tiny HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -199,14 +222,14 @@ def test_requests_texts_errors_and_scores_are_counted(server: Server, client: Cl
     assert grown == wanted
 
 
-def metrics(server: Server) -> dict[str, float]:
+def metrics(server: Server, prefix: str = "classifier_") -> dict[str, float]:
     """Sums by metric and its labels but the host's, from TorchServe's Prometheus page."""
     url = f"http://127.0.0.1:{server.instance.ports.metrics}/metrics"
     lines = urllib.request.urlopen(url, timeout=10).read().decode().splitlines()
     return {
         line.partition(",Hostname")[0]: float(line.rpartition(" ")[2])
         for line in lines
-        if line.startswith("classifier_")
+        if line.startswith(prefix)
     }
 
 
@@ -286,9 +309,13 @@ def test_stopping_answers_every_request_that_was_accepted(server: Server) -> Non
     workers = [psutil.Process(pid) for pid in server.worker_pids()]
     for worker in workers:
         worker.suspend()
+    before = received(server)
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(post, server, b'{"text": "very good"}') for _ in range(8)]
-        time.sleep(0.5)  # all have been read by the front end
+        deadline = time.monotonic() + 30
+        while received(server) < before + 8:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         assert not any(each.done() for each in waiting)
         stopping = threading.Thread(target=server.stop)
         stopping.start()
@@ -304,6 +331,11 @@ def test_stopping_answers_every_request_that_was_accepted(server: Server) -> Non
     assert {answer["label"] for _, answer in answers} == {"positive"}
     assert not server.alive() and not server.instance.folder.exists()
     assert not any(worker.is_running() for worker in workers)
+
+
+def received(server: Server) -> float:
+    """The requests that the front end has taken in."""
+    return sum(value for name, value in metrics(server, "ts_inference_requests_total").items())
 
 
 def is_listening(server: Server) -> bool:

@@ -1,0 +1,131 @@
+"""The benchmark's own parts: what it counts, and that its peer batches as it says."""
+
+import asyncio
+import http.server
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from serve.benchmark.__main__ import ENDPOINT, main, read_texts, table
+from serve.benchmark.load import Load, drive, render
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """Answers after a while, in two pieces; every tenth with 503."""
+
+    protocol_version = "HTTP/1.1"
+    delay = 0.01
+    asked = 0
+
+    def do_POST(self) -> None:
+        json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Slow.asked += 1
+        time.sleep(self.delay)
+        status = 503 if self.path == "/some" and Slow.asked % 10 == 0 else 200
+        self.send_response(status)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"ab")
+        self.wfile.flush()
+        self.wfile.write(b"cd")
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    Slow.asked = 0
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def test_closed_load_counts_every_answer_and_no_latency_below_the_servers(port: int) -> None:
+    load = drive(port, [render("/", b"{}")], connections=4, seconds=0.5)
+    # what was under way at the end is waited for, and not counted
+    assert len(load.latencies) <= Slow.asked <= len(load.latencies) + 4
+    assert load.failures == 0
+    assert min(load.latencies) >= Slow.delay
+    assert load.rate == pytest.approx(len(load.latencies) / load.seconds)
+
+
+def test_failures_are_counted_apart(port: int) -> None:
+    load = drive(port, [render("/some", b"{}")], connections=2, seconds=0.5)
+    assert load.failures > 0
+    assert len(load.latencies) + load.failures <= Slow.asked
+
+
+def test_open_load_counts_from_when_a_request_was_due(port: int) -> None:
+    """One connection cannot keep up with 1,000 a second: the queue's time must show."""
+    load = drive(port, [render("/", b"{}")], connections=1, seconds=0.5, rate=1000)
+    assert load.percentile(100) > 1000 * 5 * Slow.delay
+
+
+def test_percentiles_are_in_milliseconds() -> None:
+    load = Load(seconds=2.0, latencies=[0.001, 0.002, 0.003])
+    assert load.percentile(50) == pytest.approx(2.0)
+    assert load.rate == 1.5
+
+
+def test_the_peers_batches_hold_up_to_eight_and_answers_find_their_askers() -> None:
+    pytest.importorskip("starlette", reason="needs the extra `bench`")
+    pytest.importorskip("uvicorn", reason="needs the extra `bench`")
+    from serve.benchmark.starlette_peer import BATCH_SIZE, MicroBatcher
+
+    class Lengths:
+        labels = ["negative", "positive"]  # noqa: RUF012
+        batches: list[int] = []  # noqa: RUF012
+
+        def predict(self, texts: Sequence[str]) -> np.ndarray:
+            self.batches.append(len(texts))
+            return np.array([[0.0, float(len(text))] for text in texts])
+
+    async def ask_all() -> list[list[float]]:
+        batcher = MicroBatcher(Lengths())
+        work = asyncio.create_task(batcher.work())
+        answers = await asyncio.gather(*(batcher.ask("x" * i) for i in range(30)))
+        work.cancel()
+        batcher.thread.shutdown()
+        return list(answers)
+
+    assert [row[1] for row in asyncio.run(ask_all())] == list(range(30))
+    assert sum(Lengths.batches) == 30 and max(Lengths.batches) == BATCH_SIZE
+
+
+def test_the_table_shows_medians_and_ratios_round_by_round() -> None:
+    figures = {
+        ENDPOINT: {"rate": [100.0, 200.0, 400.0], "p50_ms": [1.0, 2.0, 9.0]},
+        "other": {"rate": [50.0, 100.0, 100.0]},
+    }
+    console = Console(width=120, file=io.StringIO())
+    console.print(table(figures))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "200" in text and "1.00" in text and "2.00" in text
+    assert "0.50" in text
+
+
+def test_texts_come_from_parquet_and_csv(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"content": ["a", " ", "b", None, "c"]}), tmp_path / "x.parquet")
+    assert read_texts(tmp_path / "x.parquet", "content", 4) == ["a", "b"]
+    (tmp_path / "x.csv").write_text("content\na\nb\n")
+    assert read_texts(tmp_path / "x.csv", "content", 9) == ["a", "b"]
+    with pytest.raises(ValueError, match="--column"):
+        read_texts(tmp_path / "x.csv", "text", 9)
+
+
+def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "--reviews", str(tmp_path / "x.txt")]) == 2
+    assert capsys.readouterr().err.startswith("python -m serve.benchmark: --reviews")
