@@ -25,15 +25,9 @@ def onnx_engine(content: bytes, filename: str, device: str, threads: int | None)
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=PROVIDERS[device])
-    except Exception as error:  # onnxruntime raises a dozen kinds of its own
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{filename}: ONNX Runtime does not load it ({reason})") from error
-    # It falls back to the CPU with a log line, and lists providers whose libraries it cannot load.
-    active = session.get_providers()
-    if PROVIDERS[device][0] not in active:
-        there = [name for name, providers in PROVIDERS.items() if providers[0] in active]
+    session = _session(content, options, device, filename)
+    if session is None:
+        there = [other for other in PROVIDERS if _session(content, options, other, filename)]
         raise ValueError(
             f"device: got {device!r}, whose {PROVIDERS[device][0]} cannot be loaded here; this "
             f"machine has {', '.join(there)}"
@@ -45,3 +39,21 @@ def onnx_engine(content: bytes, filename: str, device: str, threads: int | None)
         return logits
 
     return run
+
+
+def _session(content: bytes, options: Any, device: str, filename: str) -> Any:
+    """A session on `device`; None where that cannot be loaded here. `ValueError` for no model."""
+    onnxruntime.set_default_logger_severity(4)  # it prints pages about libraries it does not find
+    try:
+        session = onnxruntime.InferenceSession(
+            content, options, providers=PROVIDERS[device], enable_fallback=0
+        )
+    except Exception as error:  # onnxruntime raises a dozen kinds of its own
+        if device != "cpu":
+            return None
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{filename}: ONNX Runtime does not load it ({reason})") from error
+    finally:
+        onnxruntime.set_default_logger_severity(2)  # warnings, its own default
+    # It lists providers that it cannot load, and goes on without them.
+    return session if PROVIDERS[device][0] in session.get_providers() else None

@@ -93,8 +93,11 @@ def _quantise_embedding(
     table, ids, output = node.input[0], node.input[1], node.output[0]
     if f"{table}_int8" not in initializers:  # another look-up in the same table may have made it
         weights = numpy_helper.to_array(initializers[table])
-        for tensor, part in zip(symmetric(weights, axis=0), ("int8", "scale"), strict=True):
-            added = numpy_helper.from_array(tensor, f"{table}_{part}")  # (V, E), (V, 1)
+        quantised, scale = symmetric(weights, axis=0)  # (V, E), (V, 1)
+        for added in (
+            numpy_helper.from_array(quantised, f"{table}_int8"),
+            numpy_helper.from_array(scale, f"{table}_scale"),
+        ):
             graph.initializer.append(added)
             initializers[added.name] = added
     names = [f"{output}_{part}" for part in ("int8", "scale", "wide")]

@@ -15,8 +15,10 @@ from models.registry import ARCHITECTURES
 
 SaveBundle = Callable[..., Path]
 
-# float32 sums of at most 12 terms, added in another order
-TOLERANCE = 1e-5
+# Of logits of about 0.5: float32 sums of at most 12 terms, added in another order; float16's steps of
+# 5e-4, and int8's of 1/127 of the largest activation, through a few layers.
+TOLERANCES = {"onnx-fp16": 5e-3, "onnx-int8": 5e-2}
+FLOAT32_TOLERANCE = 1e-5
 
 
 def batch(lengths: list[int], steps: int) -> tuple[Any, Any]:
@@ -34,7 +36,7 @@ def test_every_export_answers_as_the_checkpoint(
     # parity over all cases is proved elsewhere; here the artefact as a user opens it
     monkeypatch.setattr("export.cases.LENGTHS", (1, 9, 256))
     monkeypatch.setattr("export.cases.BATCHES", (1, 3))
-    assert main([str(folder)]) == 0
+    assert main([str(folder), "--limit", "20"]) == 0
     model = load(folder).model
     names = [name for name, kind in BACKENDS.items() if kind.format]
     assert names
@@ -46,7 +48,8 @@ def test_every_export_answers_as_the_checkpoint(
                 expected = model(torch.from_numpy(input_ids), torch.from_numpy(mask)).numpy()
             found = backend(input_ids, mask)
             assert found.dtype == np.float32
-            np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
+            tolerance = TOLERANCES.get(name, FLOAT32_TOLERANCE)
+            np.testing.assert_allclose(found, expected, atol=tolerance, rtol=0)
 
 
 def test_eager_is_the_checkpoint(save_bundle: SaveBundle) -> None:

@@ -1,0 +1,177 @@
+"""`python -m export.benchmark BUNDLE --output DIR`: every backend of a bundle, side by side."""
+
+import argparse
+import difflib
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from export.__main__ import add_review_options, check_limit
+from export.backends import BACKENDS, open_backend
+from export.certificate import read_config, write_whole
+from export.formats import FORMATS
+
+BATCHES = (8, 32, 128)
+EPILOG = """\
+example:
+  python -m export.benchmark runs/1-gru/best --output runs/1-gru/benchmark --threads 1 2
+
+Writes benchmark.json, benchmark.md and benchmark.png to DIR. Run it on a quiet machine: the
+backends take turns, so that ratios hold up better than milliseconds do.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, measure, report; a user's mistake is one line and exit status 2."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        names = _names(given.bundle, given.backends)
+        check_limit(given.limit)
+        for option, value in (("rounds", given.rounds), ("threads", min(given.threads))):
+            if value < 1:
+                raise ValueError(f"--{option}: got {value}; give at least 1")
+        if not 1 <= given.length <= 256:
+            raise ValueError(f"--length: got {given.length}; allowed are 1 to 256")
+        measured = measure(given, names)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"python -m export.benchmark: {error}", file=sys.stderr)
+        return 2
+    from export.benchmark_report import markdown, plot
+
+    given.output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(measured, indent=2) + "\n"
+    write_whole(given.output / "benchmark.json", text.encode())
+    write_whole(given.output / "benchmark.md", markdown(measured).encode())
+    plot(measured, given.output / "benchmark.png")
+    print(markdown(measured))
+    return 0
+
+
+def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
+    """All measurements, as benchmark.json holds them."""
+    from tokenizers import Tokenizer
+
+    from export import timing
+    from export.progress import Progress
+    from export.reviews import labelled_set
+
+    folder, rounds = given.bundle, given.rounds
+    config = read_config(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    reviews = labelled_set(given.reviews, tokenizer, config["max_length"], given.limit)
+    by_threads = {}
+    with Progress() as progress:
+        for threads in given.threads:
+            backends = {name: open_backend(folder, name, threads=threads) for name in names}
+            label = f"{threads} thread{'s' if threads > 1 else ''}"
+            with progress.task(f"latency, {label}", rounds * 4) as advance:
+                found: dict[str, Any] = {
+                    "latency_ms": timing.latency(backends, given.length, rounds * 4, advance)
+                }
+            found["reviews_per_second"] = {}
+            for size in BATCHES:
+                with progress.task(f"batches of {size}, {label}", rounds) as advance:
+                    found["reviews_per_second"][str(size)] = timing.throughput(
+                        backends, reviews.rows, size, rounds, advance
+                    )
+            by_threads[str(threads)] = found
+        cold = {}
+        with progress.task("cold starts", len(names)) as advance:
+            for name in names:
+                cold[name] = timing.cold_start(folder, name, given.length, 3)
+                advance()
+    lengths = sorted(len(row) for row in reviews.rows)
+    return {
+        "schema_version": 1,
+        "bundle": {key: config[key] for key in ("architecture", "max_length", "weights_sha256")},
+        "machine": _machine(),
+        "reviews": {
+            "source": reviews.source,
+            "count": len(lengths),
+            "mean_tokens": sum(lengths) / len(lengths),
+            "median_tokens": lengths[len(lengths) // 2],
+        },
+        "length": given.length,
+        "rounds": rounds,
+        "threads": by_threads,
+        "cold_start": cold,
+        "artefact_bytes": {name: _size(folder, name) for name in names},
+        "tokenising_ms": 1e3 * timing.tokenising(tokenizer, reviews.texts, config["max_length"]),
+    }
+
+
+def _names(folder: Path, given: list[str] | None) -> list[str]:
+    """The backends to measure, eager first: all that the bundle has artefacts for by default."""
+    read_config(folder)
+    for name in given or []:
+        if name not in BACKENDS:
+            close = difflib.get_close_matches(name, BACKENDS, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ValueError(f"--backends: got {name!r}{hint}; allowed are {', '.join(BACKENDS)}")
+    there = [
+        name
+        for name, kind in BACKENDS.items()
+        if name != "compiled"
+        and (kind.format is None or (folder / FORMATS[kind.format].filename).is_file())
+    ]
+    chosen = given or there
+    return ["eager", *(name for name in dict.fromkeys(chosen) if name != "eager")]
+
+
+def _size(folder: Path, name: str) -> int:
+    kind = BACKENDS[name].format
+    filename = "model.safetensors" if kind is None else FORMATS[kind].filename
+    return (folder / filename).stat().st_size
+
+
+def _machine() -> dict[str, Any]:
+    import onnxruntime
+
+    return {
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.benchmark",
+        description="Latency, throughput, start, memory and size of a bundle's backends.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="an exported bundle's folder")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="of the results")
+    parser.add_argument(
+        "--backends",
+        nargs="+",
+        metavar="NAME",
+        help="to hold against eager (default: all that are exported, but not compiled)",
+    )
+    parser.add_argument("--threads", nargs="+", type=int, default=[1], metavar="N")
+    parser.add_argument("--length", type=int, default=128, metavar="N", help="tokens at batch 1")
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: 20)")
+    add_review_options(parser)
+    parser.set_defaults(limit=256)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
