@@ -1,6 +1,6 @@
 """The audit of masked language models as sections of the report.
 
-    sections = analyse_masked_lm("google-bert/bert-base-uncased", progress=say)
+    sections = analyse_masked_lm("google-bert/bert-base-uncased", on_line=print)
 
 Several targets, the plain one first, also give their comparison and share one scatter.
 """

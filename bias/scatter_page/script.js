@@ -140,7 +140,14 @@ function axes(now, places) {
            line: { ...line, x0: both[0], x1: both[1], y0: both[0], y1: both[1] } };
 }
 
-function traces(points, places, now) {
+// Labels stand on the side of the line where their dot lies, but inside the chart.
+function side(point, [x], frame, view) {
+  const share = (x - frame.x[0]) / (frame.x[1] - frame.x[0]);
+  if (share > 0.85 || share < 0.15) return share > 0.85 ? "middle left" : "middle right";
+  return view === "differences" || point.difference <= 0 ? "middle right" : "middle left";
+}
+
+function traces(points, places, now, frame) {
   const differences = points.map((p) => p.difference);
   const largest = Math.max(...minmax(differences.map(Math.abs)), 1e-9);
   const labels = labelled(points, places, now.view);
@@ -161,8 +168,7 @@ function traces(points, places, now) {
     { type: "scatter", mode: "text", name: "labels", hoverinfo: "skip",
       x: labels.map((i) => places[i][0]), y: labels.map((i) => places[i][1]),
       text: labels.map((i) => ` ${escaped(points[i].token)} `),
-      textposition: labels.map((i) => now.view === "differences" ? "middle right"
-        : points[i].difference > 0 ? "middle left" : "middle right"),
+      textposition: labels.map((i) => side(points[i], places[i], frame, now.view)),
       textfont: { size: 12, color: INK } },
     { type: "scatter", mode: "markers+text", name: "selected", hoverinfo: "skip", x: [], y: [],
       text: [], textposition: "top center", textfont: { size: 15, color: INK, weight: "bold" },
@@ -232,7 +238,7 @@ function drawChart(div, title, points, now) {
   const frame = axes(now, places);
   const axis = (range, text) => ({ range, title: { text, font: { size: 12 } }, zeroline: false,
                                    gridcolor: "#ececec" });
-  Plotly.newPlot(div, traces(points, places, now), {
+  Plotly.newPlot(div, traces(points, places, now, frame), {
     margin: { l: 60, r: 15, t: 10, b: 55 }, showlegend: false, hovermode: "closest",
     xaxis: axis(frame.x, frame.titles[0]), yaxis: axis(frame.y, frame.titles[1]),
     shapes: [frame.line], plot_bgcolor: "#fff", dragmode: "pan",

@@ -91,15 +91,15 @@ def test_an_interrupted_run_ends_with_the_same_model_to_the_last_bit(
 
 
 def test_a_finished_run_is_left_alone_and_other_settings_are_refused(
-    finished: Path, environment: dict[str, str]
+    finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (finished / "model" / "model.safetensors").stat().st_mtime_ns
-    again = _run(_command(finished, "--augment", "counterfactual"), environment)
-    assert again.returncode == 0 and "already finished" in again.stderr
+    assert main(_command(finished, "--augment", "counterfactual")[3:]) == 0
+    assert "already finished" in capsys.readouterr().err
     assert (finished / "model" / "model.safetensors").stat().st_mtime_ns == before
-    other = _run(_command(finished), environment)
-    assert other.returncode == 2
-    assert "augment: 'counterfactual' -> 'none'" in other.stderr and other.stderr.count("\n") == 1
+    assert main(_command(finished)[3:]) == 2
+    error = capsys.readouterr().err
+    assert "augment: 'counterfactual' -> 'none'" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
