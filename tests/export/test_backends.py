@@ -15,8 +15,8 @@ from models.registry import ARCHITECTURES
 
 SaveBundle = Callable[..., Path]
 
-# Of logits of about 0.5: float32 sums of at most 12 terms, added in another order; float16's steps of
-# 5e-4, and int8's of 1/127 of the largest activation, through a few layers.
+# Of logits of about 0.5: float32 sums of 12 terms at most, added in another order; float16's steps
+# of 5e-4, and int8's of 1/127 of the largest activation, through a few layers.
 TOLERANCES = {"onnx-fp16": 5e-3, "onnx-int8": 5e-2}
 FLOAT32_TOLERANCE = 1e-5
 
