@@ -23,6 +23,8 @@ def onnx_engine(content: bytes, filename: str, device: str, threads: int | None)
     options.log_severity_level = 4  # fatal: errors are raised, the rest is asked of the session
     # Stored int8 weights that a float32 operator reads are widened once, not at every call.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    # Its threads otherwise spin on after a call, on cores that others in the process want.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     session = _session(content, options, device, filename)

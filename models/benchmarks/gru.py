@@ -1,6 +1,6 @@
 """The GRU from its equations against `nn.GRU`, and against the loop as one would first write it.
 
-    python -m models.benchmarks.gru --output docs/gru_benchmark.json
+    python -m models.benchmarks.gru --output docs/benchmarks/gru.json
 
 Interleaved in one process: every round times each implementation once, with its backward pass and
 without. Medians, and ratios to `nn.GRU` (above 1: faster than it).
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--shape", type=int, nargs=4, action="append", metavar=("B", "T", "I", "H"))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--output", type=Path, default=Path("docs/gru_benchmark.json"))
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/gru.json"))
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     rows: list[dict[str, Any]] = []
