@@ -4,8 +4,8 @@ storage where it does not.
 Linear layers are quantised dynamically, a scale an output channel: activations become uint8 as they
 come, so that no calibration set is needed. Embeddings keep a scale a row and are widened after the
 look-up. A `GRU`'s weights are stored as int8, a scale an output channel, and widened when the
-session is made, since ONNX Runtime has no int8 kernel for the operator: a quarter of the file at the
-float32 operator's speed.
+session is made, since ONNX Runtime has no int8 kernel for the operator: a quarter of the file, at
+the float32 operator's speed.
 """
 
 import logging
