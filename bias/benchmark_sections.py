@@ -14,10 +14,10 @@ from bias.association import Association, AssociationTest, associate
 from bias.crows_pairs import METRICS, Pair, forward_passes, pair_scores, read_pairs, stereotyped
 from bias.masked_lm import LiveModel, SentenceEncoder
 from bias.occupations import Leaning, leaning, read_occupations
-from bias.relabelling import holm
 from bias.section import Chart, Estimate, Section, Table
 from bias.stats import wilson
 from training.progress import Progress
+from training.results.statistics import holm
 
 _POWER_AND_LEVEL = 2.8  # z of 80% power plus z of a two-sided 5% level
 

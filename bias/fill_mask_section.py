@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 
 from bias import style
 from bias.fill_mask import SetResult
-from bias.relabelling import Difference, holm
+from bias.relabelling import Difference
 from bias.section import Chart, Estimate, Page, Section, Table
+from training.results.statistics import holm
 
 ODDS_SHOWN = 8
 

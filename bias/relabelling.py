@@ -9,7 +9,6 @@ A, B people of the two groups, R relabellings, M figures that are tested at once
 """
 
 import math
-from collections.abc import Sequence
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -166,12 +165,3 @@ def _t(means: Array, squares: Array, a: int, b: int, aligned: bool) -> Array:
     # A column without any spread left is as extreme as there is; rounding must not hide that.
     floor = np.maximum(squares, 1e-300) * 1e-14
     return means / np.sqrt(np.maximum(rest, floor))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's (1979) step-down correction, in the order given."""
-    order = np.argsort(p)
-    steps = np.array(p)[order] * np.arange(len(p), 0, -1)
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(p) else []
-    return [float(value) for value in corrected]

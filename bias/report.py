@@ -16,6 +16,7 @@ from typing import Any
 from bias.gate import Verdict
 from bias.page import html_page
 from bias.section import Cell, Estimate, Section, Table
+from training.files import write_whole
 
 SCHEMA_VERSION = 1
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "audit.json", "audit.md", "audit.html"
@@ -36,10 +37,10 @@ def write(audit: Audit, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for section in audit.sections:
         for page in section.pages:
-            _write_whole(folder / page.filename, page.html)
-    _write_whole(folder / JSON_NAME, json.dumps(as_json(audit), indent=1, ensure_ascii=False))
-    _write_whole(folder / MARKDOWN_NAME, markdown(audit))
-    _write_whole(folder / HTML_NAME, html_page(audit.targets, audit.sections, audit.gate))
+            write_whole(folder / page.filename, page.html)
+    write_whole(folder / JSON_NAME, json.dumps(as_json(audit), indent=1, ensure_ascii=False))
+    write_whole(folder / MARKDOWN_NAME, markdown(audit))
+    write_whole(folder / HTML_NAME, html_page(audit.targets, audit.sections, audit.gate))
     return folder / HTML_NAME
 
 
@@ -110,9 +111,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 from scipy.special import logsumexp
 
-from bias.files import write_whole
 from bias.prompts import PromptSet, load_sets
 from bias.stored_logits import MaskedLanguageModel
+from training.files import write_whole
 
 PROMPTS_A_SET = 8
 _PAGE = resources.files("bias") / "scatter_page"

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from training.config import Config, differences, dump, parse
+from training.files import write_whole
 from training.measure import environment
 
 # What may change before a run is resumed: another way to the same model.
@@ -50,7 +51,7 @@ def prepare_folder(
 
 def write_result(output: Path, result: dict[str, Any]) -> None:
     """`result.json`, last and whole: where it is, the run is finished."""
-    _write_whole(output / "result.json", json.dumps(result, indent=1))
+    write_whole(output / "result.json", json.dumps(result, indent=1))
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(output / "state")
 
@@ -68,9 +69,9 @@ def _prepare(
     if result.is_file():
         return dict(json.loads(result.read_text(encoding="utf-8")))
     output.mkdir(parents=True, exist_ok=True)
-    _write_whole(stored, dump(config))
+    write_whole(stored, dump(config))
     facts = environment(device, processes, config.train.seed, sys.orig_argv)
-    _write_whole(output / "environment.json", json.dumps(facts, indent=1))
+    write_whole(output / "environment.json", json.dumps(facts, indent=1))
     return None
 
 
@@ -90,9 +91,3 @@ def _check_same(config: Config, stored: Path) -> None:
             f"--output {stored.parent} holds a run of other settings ({'; '.join(changed)}); give "
             "another folder, or --restart to replace it"
         )
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

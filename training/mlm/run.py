@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from torch.optim import AdamW, Optimizer
 
 from training.batches import epoch_plan
+from training.files import write_whole
 from training.history import History
 from training.interrupt import Interruption
 from training.loop import Interrupted
@@ -73,7 +74,7 @@ def run_masked(config: MaskedConfig, output: Path, restart: bool = False) -> dic
         "device": device_name(accelerator.device),
     }
     save_model(trainer.objective.model, trainer.tokenizer, config.max_length, output / MODEL)
-    _write_whole(output / "result.json", json.dumps(result, indent=1))
+    write_whole(output / "result.json", json.dumps(result, indent=1))
     progress.say(f"validation perplexity {validation['perplexity']:.2f}; model: {output / MODEL}")
     return result
 
@@ -239,12 +240,6 @@ def _prepare(config: MaskedConfig, output: Path, restart: bool) -> dict[str, Any
         raise ValueError(f"--output {output} is not empty and not a run; give another folder")
     output.mkdir(parents=True, exist_ok=True)
     facts = environment(torch.device("cpu"), 1, config.seed, sys.orig_argv)
-    _write_whole(output / "environment.json", json.dumps(facts, indent=1))
-    _write_whole(stored, yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True))
+    write_whole(output / "environment.json", json.dumps(facts, indent=1))
+    write_whole(stored, yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True))
     return None
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bias.relabelling import adjusted_p, difference, empirical_null, holm, relabellings
+from bias.relabelling import adjusted_p, difference, empirical_null, relabellings
+from training.results.statistics import holm
 
 RANDOM = np.random.default_rng(7)
 EXACT = 1e-12  # the same sums in another order

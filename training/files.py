@@ -1,6 +1,5 @@
 """Files that are written whole or not at all."""
 
-import os
 from pathlib import Path
 
 
@@ -9,4 +8,4 @@ def write_whole(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
