@@ -25,7 +25,8 @@ class PretrainedEncoder(nn.Module):
     `backbone` is a hub name or a folder (weights are loaded, safetensors only, no remote code), or
     a configuration as a dictionary (weights are drawn; for a bundle, which brings its own).
     `frozen` keeps the encoder in evaluation mode and without gradients. `dropout` is on the
-    feature; the encoder's own dropout is its configuration's.
+    feature; `encoder_dropout`, where given, is that inside the encoder, in the place of its
+    configuration's.
     """
 
     def __init__(
@@ -34,12 +35,16 @@ class PretrainedEncoder(nn.Module):
         frozen: bool = False,
         pooling: str = "first",
         dropout: float = 0.0,
+        encoder_dropout: float | None = None,
     ) -> None:
         super().__init__()
         self.encoder: PreTrainedModel
         self.frozen = frozen
         self.pooling = check_pooling(pooling)
-        self.encoder = _load(backbone) if isinstance(backbone, str) else _create(backbone)
+        if isinstance(backbone, str):
+            self.encoder = _load(backbone, encoder_dropout)
+        else:
+            self.encoder = _create(backbone, encoder_dropout)
         self.dropout = nn.Dropout(dropout)
         if frozen:
             self.encoder.requires_grad_(False).eval()
@@ -88,12 +93,13 @@ class PretrainedEncoder(nn.Module):
         return self.forward(inputs, mask)
 
 
-def _load(name_or_path: str) -> PreTrainedModel:
+def _load(name_or_path: str, dropout: float | None) -> PreTrainedModel:
     try:
         # A file would be read as a pickle whatever its name.
         if Path(name_or_path).is_file():
             raise OSError("it is a file")
         config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
+        _set_dropout(config, dropout)
         options = _options(config, name_or_path)
         with _quiet():  # its report on the pooler's weights, which are left out on purpose
             model, report = AutoModel.from_pretrained(
@@ -133,7 +139,7 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _create(config: dict[str, Any]) -> PreTrainedModel:
+def _create(config: dict[str, Any], dropout: float | None) -> PreTrainedModel:
     settings = dict(config)
     model_type = settings.pop("model_type", None)
     try:
@@ -143,7 +149,20 @@ def _create(config: dict[str, Any]) -> PreTrainedModel:
             f"backbone: got a configuration with model_type = {model_type!r}, which this "
             "transformers does not know; give one of BERT's architecture, such as 'bert'"
         ) from error
+    _set_dropout(made, dropout)
     return AutoModel.from_config(made, trust_remote_code=False, **_options(made, model_type))
+
+
+def _set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
+    """All of the encoder's dropouts at once, by the names that BERT's configurations have."""
+    if dropout is not None:
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not hasattr(config, name):
+                raise _Unsupported(
+                    f"encoder_dropout: a configuration of {config.model_type} has no {name}; "
+                    "leave encoder_dropout out"
+                )
+            setattr(config, name, dropout)
 
 
 class _Unsupported(ValueError):

@@ -146,12 +146,13 @@ def _bert(
     frozen: bool = False,
     pooling: Pooling = "first",
     dropout: float = 0.0,
+    encoder_dropout: float | None = None,
     num_labels: int = 2,
 ) -> Classifier:
     # Here, because importing transformers takes seconds that the other architectures need not pay.
     from models.pretrained import PretrainedEncoder
 
-    encoder = PretrainedEncoder(backbone, frozen, pooling, dropout)
+    encoder = PretrainedEncoder(backbone, frozen, pooling, dropout, encoder_dropout)
     return Classifier(encoder, encoder.feature_size, num_labels)
 
 
@@ -218,9 +219,10 @@ def _check(architecture: str, name: str, value: Any, annotation: Any) -> None:
     elif annotation is int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         fits, wanted = whole and value >= 1, "a whole number of at least 1"
-    elif annotation is float:
+    elif annotation in (float, float | None):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits, wanted = number and 0 <= value < 1, "a number of at least 0 and below 1"
+        unset = value is None and annotation is not float
+        fits, wanted = unset or (number and 0 <= value < 1), "a number of at least 0 and below 1"
     else:
         fits, wanted = isinstance(value, str | dict), "a hub name, a folder or a configuration"
     if not fits:
