@@ -3,7 +3,7 @@
 B reviews in a batch, T tokens in its longest, N reviews in all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,24 +17,26 @@ _POOL = 50  # batches whose reviews are sorted together: larger saves little mor
 
 @dataclass(frozen=True)
 class Batch:
-    """`input_ids` and `attention_mask` (B, T) int64, padded on the right with 0; `labels` (B,)."""
+    """`input_ids` and `attention_mask` (B, T) int64, padded on the right with 0; `labels` (B,),
+    -1 for a review without one; `teacher` (B, C) float32, a teacher's logits."""
 
     input_ids: Tensor
     attention_mask: Tensor
     labels: Tensor
+    teacher: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; from pinned memory without waiting for the copy."""
-        return Batch(
-            self.input_ids.to(device, non_blocking=True),
-            self.attention_mask.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory; `torch.utils.data.DataLoader` looks for this name."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        teacher = None if self.teacher is None else change(self.teacher)
         return Batch(
-            self.input_ids.pin_memory(), self.attention_mask.pin_memory(), self.labels.pin_memory()
+            change(self.input_ids), change(self.attention_mask), change(self.labels), teacher
         )
 
     @classmethod
@@ -93,8 +95,12 @@ def collate(
     rows: Sequence[int] | NDArray[np.integer],
     padding: Literal["longest", "max"] = "longest",
     max_length: int = 256,
+    teacher: NDArray[np.float32] | None = None,
 ) -> Batch:
     """Tensors of these rows; T is the longest of them, or `max_length` whatever they are.
+
+    Args:
+        teacher: a teacher's logits (N, C) for all rows of the table.
 
     Raises:
         ValueError: a review is longer than `max_length`: the table was made for longer ones.
@@ -116,4 +122,5 @@ def collate(
         torch.from_numpy(input_ids),
         torch.from_numpy(mask.astype(np.int64)),
         torch.from_numpy(table.labels[rows].astype(np.int64)),
+        None if teacher is None else torch.from_numpy(teacher[rows]),
     )

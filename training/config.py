@@ -97,11 +97,46 @@ class TrainConfig:
     ] = None
     """None leaves it to Accelerate's own configuration."""
     compile: bool = False
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    token_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a training review's tokens that are replaced by [MASK], drawn anew each step."""
+    r_drop: float = Field(default=0.0, ge=0)
+    """Weight of the divergence between two passes with different dropout; doubles the cost."""
+    average_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Validate and keep an exponential moving average of the weights; None keeps the weights."""
+    calibrate: bool = True
+    """Scale the best checkpoint's logits by the temperature that fits the validation split."""
     loader_workers: int = Field(default=0, ge=0)
     """Processes that build batches ahead of the step; 0 builds them in the training process."""
     tracker: str = "tensorboard"
     """Any of Accelerate's trackers by name, or `none`."""
     seed: int = Field(default=0, ge=0)
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class InitialConfig:
+    """What the weights begin with, where it is not drawn."""
+
+    embeddings: str | None = None
+    """Hub name or folder of a pretrained encoder with the same vocabulary: its table of words,
+    reduced to the model's width by principal components."""
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class DistillConfig:
+    """Learn from a trained model's logits too."""
+
+    teacher: str | None = None
+    """Folder of a bundle with the same tokenizer."""
+    share: float = Field(default=0.5, ge=0, le=1)
+    """Of the loss on a labelled review; the label has the rest."""
+    temperature: float = Field(default=2.0, gt=0)
+    precision: Literal["no", "bf16"] = "no"
+    """Of the teacher's forward pass."""
+    unlabelled: list[str] = Field(default_factory=list)
+    """Files of texts, or folders with `unsupervised*` files: the teacher alone labels them."""
+    limit_unlabelled: int | None = Field(default=None, ge=1)
+    """Texts drawn of each of these."""
 
 
 @dataclass(config=_STRICT, kw_only=True)
@@ -115,6 +150,8 @@ class Config:
     model: ModelConfig
     data: DataConfig = Field(default_factory=DataConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
+    initial: InitialConfig = Field(default_factory=InitialConfig)
+    distill: DistillConfig = Field(default_factory=DistillConfig)
 
 
 _ADAPTER = TypeAdapter(Config)
@@ -157,6 +194,11 @@ def parse(raw: dict[str, Any]) -> Config:
         given = "" if first["type"] == "missing" else f" (given: {first['input']!r})"
         message = f"{key}: {first['msg']}{given}; change it with --set {key}=VALUE"
         raise ValueError(message) from None
+    if config.distill.unlabelled and config.distill.teacher is None:
+        raise ValueError(
+            "distill.unlabelled: texts without labels need a teacher; give one with --set "
+            "distill.teacher=FOLDER"
+        )
     if config.model.architecture == "bert" and config.data.tokenizer is None:
         config.data.tokenizer = config.model.arguments.get("backbone")  # its own, no other fits
     return config

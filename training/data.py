@@ -70,7 +70,7 @@ def load_data(config: DataConfig, progress: Progress | None = None) -> ReviewDat
     """
     say = progress.say if progress else (lambda line: None)
     sources, test_sources = _open_sources(config, say)
-    folder = _cache_folder(config)
+    folder = cache_folder(config)
     tokenizer = _tokenizer(config, sources, folder, progress)
     recipe = Recipe(tokenizer, config.text, config.max_length)
     load = partial(_load, recipe=recipe, folder=folder, progress=progress)
@@ -203,7 +203,8 @@ def _count(split: Split, text: str) -> int:
     return sum(len(reviews.texts) for reviews in split.read(text))
 
 
-def _cache_folder(config: DataConfig) -> Path:
+def cache_folder(config: DataConfig) -> Path:
+    """Where token files lie: `data.cache_dir`, or the user's cache."""
     if config.cache_dir is not None:
         return Path(config.cache_dir).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

@@ -21,6 +21,7 @@ from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from models.classifier import Classifier
+from training.average import Average
 from training.batches import Batch, collate
 from training.config import Config
 from training.data import TokenTable
@@ -28,6 +29,7 @@ from training.evaluation import predict
 from training.history import History
 from training.interrupt import Interruption
 from training.measure import MemoryMeter
+from training.objective import Objective, known_labels
 from training.progress import Progress, Task
 from training.schedule import Schedule
 from training.state import TrainState, load_state, save_state
@@ -48,8 +50,10 @@ class _MicroBatches(Dataset[list[Batch]]):
         rank: int,
         world: int,
         first: int,
+        teacher: NDArray[np.float32] | None,
     ) -> None:
         self.schedule, self.table, self.config = schedule, table, config
+        self.teacher = teacher
         self.rank, self.world, self.first = rank, world, first
 
     def __len__(self) -> int:
@@ -59,7 +63,7 @@ class _MicroBatches(Dataset[list[Batch]]):
         rows = self.schedule.rows(self.first + item)
         padding, size = self.config.train.padding, self.config.train.micro_batch_size
         return [
-            collate(self.table, part, padding, self.config.data.max_length)
+            collate(self.table, part, padding, self.config.data.max_length, self.teacher)
             for part in micro_batches(rows, self.rank, self.world, size)
         ]
 
@@ -95,16 +99,26 @@ class Trainer:
     progress: Progress
     save_best: Callable[[TrainState], None]
     """Called on the main process whenever validation improves."""
+    objective: Objective = field(default_factory=Objective)
+    teacher: NDArray[np.float32] | None = None
+    """A teacher's logits (N, C) for all N training reviews."""
     state: TrainState = field(default_factory=TrainState)
 
     def __post_init__(self) -> None:
         self.schedule = Schedule(self.config.train, self.train.lengths)
         self.memory = MemoryMeter(self.accelerator.device)
+        decay = self.config.train.average_decay
+        self.average = None if decay is None else Average(self.bare, decay)
         self.history = History(self.output / "history.jsonl", self.accelerator.is_main_process)
         # Loss, correct, reviews and tokens since the last line of the history, left on the device:
         # reading them waits for it.
         self._window = self._zeros()
         self._mark = 0.0, 0.0
+
+    def learn_from(self, train: TokenTable, teacher: NDArray[np.float32]) -> None:
+        """Train on these N reviews instead, some without labels, with a teacher's logits (N, C)."""
+        self.train, self.teacher = train, teacher
+        self.schedule = Schedule(self.config.train, train.lengths)
 
     def resume(self) -> None:
         """Go back to the newest saved state, where there is one, and cut the history to it.
@@ -112,7 +126,7 @@ class Trainer:
         Raises:
             ValueError: several machines, not all of which see the saved state.
         """
-        found = load_state(self.output / "state", self.bare, self.optimizer)
+        found = load_state(self.output / "state", self.bare, self.optimizer, self.average)
         if found:
             self.state = found
             if self.accelerator.scaler is not None and found.scaler:
@@ -159,7 +173,7 @@ class Trainer:
         accelerator = self.accelerator
         dataset = _MicroBatches(
             self.schedule, self.train, self.config,
-            accelerator.process_index, accelerator.num_processes, self.state.step,
+            accelerator.process_index, accelerator.num_processes, self.state.step, self.teacher,
         )  # fmt: skip
         loader = DataLoader(
             dataset,
@@ -192,6 +206,8 @@ class Trainer:
             accelerator.clip_grad_norm_(self.model.parameters(), config.max_gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(self.bare, state.step)
         state.train_reviews += len(rows)
         state.train_tokens += int(self.train.lengths[rows].sum())
 
@@ -199,13 +215,12 @@ class Trainer:
         count = len(batch.labels)
         if count == 0:  # this process has no review left: one made-up token, weight zero
             batch = Batch.blank(self.accelerator.device)
-        logits = self.model(batch.input_ids, batch.attention_mask)  # (B, C)
-        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none")  # (B,)
+        logits, losses = self.objective(self.model, batch)  # (B, C), (B,)
         loss = losses.sum() * (scale if count else 0.0)
         self.accelerator.backward(loss)
         if count:
             with torch.no_grad():
-                correct = (logits.argmax(-1) == batch.labels).sum()
+                correct = (logits.argmax(-1) == known_labels(batch)).sum()
                 self._window[0] += losses.sum()
                 self._window[1] += correct
                 self._window[2] += count
@@ -259,6 +274,11 @@ class Trainer:
         state.window_began = state.train_seconds
 
     def _validate(self) -> None:
+        """Validate the weights, or their average where one is kept, and keep what is better."""
+        with nullcontext() if self.average is None else self.average.in_place(self.bare):
+            self._validate_weights()
+
+    def _validate_weights(self) -> None:
         state, started = self.state, time.perf_counter()
         logits = predict(self.model, self.validation, self.accelerator, self.config,
                          self.progress, "validation")  # fmt: skip
@@ -308,7 +328,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
             self.state.scaler = scaler.state_dict() if scaler is not None else None
-            save_state(self.output / "state", self.state, self.bare, self.optimizer)
+            save_state(self.output / "state", self.state, self.bare, self.optimizer, self.average)
         self.accelerator.wait_for_everyone()
         self._mark = time.perf_counter(), time.process_time()  # writing is not training
 

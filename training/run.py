@@ -8,18 +8,22 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-from accelerate.utils import ProjectConfiguration, broadcast
+from accelerate.utils import ProjectConfiguration, broadcast, broadcast_object_list
 from torch import nn
 
 from models import bundle, registry
 from models.classifier import Classifier
+from training.calibration import fit_temperature, fold_temperature
 from training.config import Config, as_dict, flatten
 from training.data import ReviewData, load_data
+from training.distillation import teacher_logits, with_unlabelled
 from training.evaluation import predict, write_predictions
 from training.folder import prepare_folder, write_result
+from training.initialisation import initialise_embeddings
 from training.loop import Trainer, make_optimizer
 from training.measure import device_name
 from training.metrics import evaluate_logits
+from training.objective import Objective
 from training.progress import Progress
 from training.state import TrainState
 
@@ -53,8 +57,12 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     torch.manual_seed(config.train.seed)
     arguments = model_arguments(config, data)
     model = registry.build(config.model.architecture, **arguments)
+    if config.initial.embeddings is not None:
+        initialise_embeddings(model, config.initial.embeddings)
     _check_fit(config, data, model)
     trainer = _trainer(config, output, accelerator, progress, data, model, arguments)
+    if config.distill.teacher is not None:
+        _take_lessons(trainer, data)
     trainer.resume()
     trainer.state.data_seconds += data_seconds
     _start_tracker(config, accelerator, trainer.state.step)
@@ -67,7 +75,8 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
         result = describe(config, trainer, data, model, arguments) | measured
         result["time"]["test_seconds"] = test_seconds
         result["time"]["total_seconds"] = sum(
-            result["time"][f"{part}_seconds"] for part in ("data", "train", "evaluation", "test")
+            result["time"][f"{part}_seconds"]
+            for part in ("data", "teacher", "train", "evaluation", "test")
         )
         write_result(output, result)
     accelerator.wait_for_everyone()
@@ -180,10 +189,25 @@ def _trainer(
         )
         bundle.save(best, output / "best")
 
+    mask_id = data.tokenizer.token_to_id("[MASK]")
+    if mask_id is None and config.train.token_dropout:
+        raise ValueError(
+            f"train.token_dropout={config.train.token_dropout}: the tokenizer has no [MASK] to put "
+            "in a token's place; set it to 0, or take a tokenizer that has one"
+        )
     return Trainer(
         config, runs, model, optimizer, accelerator, data.train, data.validation, output, progress,
-        save_best,
+        save_best, Objective.of(config, mask_id or 0),
     )  # fmt: skip
+
+
+def _take_lessons(trainer: Trainer, data: ReviewData) -> None:
+    """Texts without labels join the training reviews, and a teacher says what it thinks of all."""
+    config, accelerator, progress = trainer.config, trainer.accelerator, trainer.progress
+    began = time.perf_counter()
+    table = with_unlabelled(config, data, progress if accelerator.is_main_process else None)
+    trainer.learn_from(table, teacher_logits(config, data, table, accelerator, progress))
+    trainer.state.teacher_seconds += time.perf_counter() - began
 
 
 def _start_tracker(config: Config, accelerator: Accelerator, step: int) -> None:
@@ -208,6 +232,8 @@ def _measure_best(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
         for tensor in best.state_dict().values():
             tensor.copy_(broadcast(tensor))  # the other processes need not see the main one's disk
     measured: dict[str, Any] = {"tests": {}}
+    if config.train.calibrate:
+        measured["calibration"] = _calibrate(trainer, data)
     for name, table in {"validation": data.validation, **data.tests}.items():
         logits = predict(trainer.model, table, accelerator, config, trainer.progress, name)
         metrics = evaluate_logits(logits, table.labels)
@@ -220,6 +246,32 @@ def _measure_best(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
             measured["tests"][name] = metrics.as_dict()
         trainer.progress.say(f"best checkpoint on {name}: {metrics.summary()}")
     return measured
+
+
+def _calibrate(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
+    """Fold into the best checkpoint the temperature that fits the validation split.
+
+    A checkpoint that a run folded before it was killed says so, and is left as it is.
+    """
+    accelerator, config, best = trainer.accelerator, trainer.config, trainer.bare
+    folder = trainer.output / "best"
+    done: list[float | None] = [None]
+    if accelerator.is_main_process:
+        done = [bundle.load(folder).metrics.get("temperature")]
+    broadcast_object_list(done)
+    if done[0] is not None:
+        return {"temperature": done[0]}
+    logits = predict(trainer.model, data.validation, accelerator, config, trainer.progress,
+                     "validation")  # fmt: skip
+    temperature = fit_temperature(logits, data.validation.labels)
+    fold_temperature(best, temperature)
+    if accelerator.is_main_process:
+        stored = bundle.load(folder)
+        fold_temperature(stored.model, temperature)
+        stored.metrics["temperature"] = temperature
+        bundle.save(stored, folder)
+    trainer.progress.say(f"calibrated: logits divided by {temperature:.3f}")
+    return {"temperature": temperature}
 
 
 def describe(
@@ -244,6 +296,7 @@ def describe(
             "train_cpu_seconds": state.train_cpu_seconds,
             "evaluation_seconds": state.evaluation_seconds,
             "data_seconds": state.data_seconds,
+            "teacher_seconds": state.teacher_seconds,
         },
         "throughput": {
             "reviews_per_second": state.train_reviews / seconds,

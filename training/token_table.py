@@ -116,6 +116,21 @@ class TokenTable:
         """A view of these rows, by their positions here."""
         return TokenTable(self.files, self.rows[indices])
 
+    def join(self, other: "TokenTable") -> "TokenTable":
+        """This table's rows, then `other`'s."""
+        own = int(self._first[-1])
+        return TokenTable(
+            [*self.files, *other.files],
+            np.concatenate([self.rows.astype(np.int64), other.rows.astype(np.int64) + own]),
+        )
+
+    def by_file(self) -> Iterator[tuple[TokenFile, NDArray[np.int64], NDArray[np.int64]]]:
+        """Each file that has rows here, which of its rows, and their places in this table."""
+        owner = np.searchsorted(self._first, self.rows, side="right") - 1
+        for number in np.unique(owner):
+            places = np.flatnonzero(owner == number)
+            yield self.files[number], self.rows[places] - self._first[number], places
+
     def texts(self) -> Iterator[str]:
         """The reviews' texts in this order, read again from where they came from.
 

@@ -5,19 +5,15 @@ N pieces; a review that is longer than a piece gives several.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from training.mlm.config import MaskedConfig
 from training.mlm.counterfactual import Swaps
-from training.reviews import CONTENT_NAMES, STRETCH
-from training.sources import read
+from training.unlabelled import unlabelled_split
 
 Piece = NDArray[np.int32]
 _FEWEST_TEXTS = 10
@@ -49,7 +45,8 @@ def read_texts(config: MaskedConfig) -> list[str]:
     """
     texts: list[str] = []
     for source in config.sources:
-        texts += islice(_texts(source, config.text), config.limit)
+        every = (reviews.texts for reviews in unlabelled_split(source).read(config.text))
+        texts += islice(chain.from_iterable(every), config.limit)
     texts = [text for text in texts if text.strip()][: config.limit]
     if len(texts) < _FEWEST_TEXTS:
         raise ValueError(
@@ -83,35 +80,6 @@ def cut(texts: list[str], swaps: Swaps | None, tokenizer: Tokenizer, max_length:
             plain.append(pieces[0])
             swapped.append(pieces[-1])
     return Pieces(plain, swapped, changed, len(texts))
-
-
-def _texts(source: str, mode: str) -> Iterator[str]:
-    path = Path(source).expanduser()
-    if path.is_file() and path.suffix == ".parquet":
-        yield from _parquet(path)
-    elif path.is_file() and path.suffix == ".txt":
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                yield line.rstrip("\n")
-    else:
-        for reviews in read(source, "train", mode):
-            yield from reviews.texts
-
-
-def _parquet(path: Path) -> Iterator[str]:
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: not a parquet file ({' '.join(str(error).split())})") from error
-    names = [name for name in CONTENT_NAMES if name in file.schema_arrow.names]
-    if not names:
-        raise ValueError(
-            f"{path}: no column {', '.join(CONTENT_NAMES)}; found "
-            f"{', '.join(file.schema_arrow.names)}"
-        )
-    for batch in file.iter_batches(batch_size=STRETCH, columns=names[:1]):
-        for text in batch.column(0).to_pylist():
-            yield text or ""
 
 
 def _by_word(tokenizer: Tokenizer, text: str) -> list[list[int]]:
