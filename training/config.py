@@ -145,7 +145,7 @@ class Config:
 
     experiment: str
     title: str
-    variant: Literal["reference", "recommended", "baseline", "custom"] = "custom"
+    variant: Literal["reference", "recommended", "distilled", "baseline", "custom"] = "custom"
     number: int | None = None
     model: ModelConfig
     data: DataConfig = Field(default_factory=DataConfig)

@@ -41,6 +41,11 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
         training.loop.Interrupted: a signal asked to stop; the same call goes on from there.
     """
     began = time.perf_counter()
+    if config.variant == "distilled" and config.distill.teacher is None:
+        raise ValueError(
+            f"--experiment {config.experiment} learns from a teacher; give one with --set "
+            "distill.teacher=FOLDER, such as the best/ of a 6-bert-finetuned run"
+        )
     accelerator = make_accelerator(config, output)
     progress = Progress(accelerator.is_main_process)
     done = prepare_folder(config, output, restart, accelerator)

@@ -71,10 +71,10 @@ def test_a_table_that_does_not_fit_is_named(encoder, rows: int, width: int, foun
 def test_a_file_without_the_table_is_named(tmp_path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     model = build("gru-encoder", vocabulary_size=V)
-    with pytest.raises(ValueError, match="no table embeddings.word_embeddings.weight"):
+    with pytest.raises(ValueError, match=r"no table embeddings\.word_embeddings\.weight"):
         initialise_embeddings(model, str(tmp_path))
 
 
 def test_an_architecture_without_word_vectors_is_refused(encoder) -> None:
-    with pytest.raises(ValueError, match="initial.embeddings"):
+    with pytest.raises(ValueError, match=r"initial\.embeddings"):
         initialise_embeddings(torch.nn.Linear(2, 2), str(encoder[0]))

@@ -116,7 +116,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 def table_order(run: Run) -> tuple[Any, ...]:
     """By number, then variant; runs without a number after them; baselines last."""
     block = 2 if run.variant == "baseline" else int(run.number is None)
-    variants = ("recommended", "reference")
+    variants = ("recommended", "distilled", "reference")
     variant = variants.index(run.variant) if run.variant in variants else len(variants)
     return block, run.number or 0, variant, run.experiment, run.label
 
