@@ -113,3 +113,12 @@ def test_show_prints_settings_that_can_be_given_back(tmp_path: Path, capsys) -> 
     path.write_text(shown)
     again = command.load_experiment(str(path))
     assert (again.train.epochs, again.data.sources) == (7, ["a.csv"])
+
+
+def test_a_distilled_experiment_without_a_teacher_says_which_flag(tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    status, _, error = _main(capsys, "--experiment", "1-gru-distilled", "--data", "embedded:200",
+                             "--output", str(run))  # fmt: skip
+    assert status == 2
+    assert "distill.teacher=FOLDER" in error and len(error.strip().splitlines()) == 1
+    assert not run.exists()
