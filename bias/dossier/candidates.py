@@ -71,6 +71,12 @@ class Candidate:
         return [t for t in self.runs[0].facts["tests"]
                 if all(t in run.facts["tests"] for run in self.runs)]  # fmt: skip
 
+    @property
+    def teacher(self) -> str | None:
+        """The bundle that it was distilled from, where it was."""
+        distill = _config(self.shipped).get("distill")
+        return distill.get("teacher") if isinstance(distill, dict) else None
+
     def is_in_domain(self, test: str) -> bool:
         """Whether a test set comes from a source that it learned from."""
         return in_domain(self.shipped, test)
@@ -164,12 +170,16 @@ def _candidate(group: list[Run], alone: bool) -> Candidate:
     return Candidate(name, tuple(ordered), tuple(gather(run) for run in ordered), answers)
 
 
+def _config(run: Run) -> dict[str, Any]:
+    """The run's own `config.yaml`, which `read_runs` found to be YAML; empty without one."""
+    path = run.folder / "config.yaml"
+    read = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read if isinstance(read, dict) else {}
+
+
 def _configuration(run: Run) -> str:
     """What makes two runs the same candidate."""
-    path = run.folder / "config.yaml"
-    config: dict[str, Any] = {}
-    if path.is_file():
-        config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    config = _config(run)
     if not isinstance(config.get("train"), dict) or "data" not in config:
         config = {k: run.facts.get(k) for k in ("experiment", "arguments", "data", "training")}
         config["train"] = config.pop("training")

@@ -112,7 +112,8 @@ def _bias(options: Sequence[Option]) -> list[str]:
             )
             lines.append(
                 f"- {METRICS[metric].title} on {option.backend}: "
-                f"{METRICS[metric].text(figure)}{noise} ({METRICS[metric].meaning})"
+                f"{METRICS[metric].text(figure)}{noise} "
+                f"({METRICS[metric].meaning}; {figure.n:,} {figure.of})"
             )
             break
     if not lines:

@@ -56,8 +56,8 @@ def decision_section(recommendation: Recommendation) -> Section:
             Table("Thresholds", ("figure", "threshold", "why"), thresholds),
             Table("Candidates, each on the backend that comes nearest", columns,
                   tuple(_row(each) for each in nearest),
-                  "✓ passes; ✗ fails; ? not shown, which is no pass. Too wide: the interval crosses "
-                  "the threshold, and more test rows, seeds or audited reviews would narrow it."),
+                  "✓ passes; ✗ fails; ? not shown, which is no pass. Too wide: the interval "
+                  "crosses the threshold, and more test rows, seeds or audited reviews narrow it."),
             Table(EVERY_BACKEND, columns, tuple(_row(each) for each in judgements)),
         ),
     )  # fmt: skip

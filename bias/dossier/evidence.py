@@ -169,8 +169,10 @@ def _certificates(bundle: Path) -> dict[str, Certified | Missing]:
         except (FileNotFoundError, ValueError) as error:
             found[backend] = Missing("not proved", one_line(error), f"python -m export {bundle}")
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{bundle / 'parity.json'}: {filename}: no {one_line(error)}; "
-                             f"write it anew with: python -m export {bundle}") from None  # fmt: skip
+            raise ValueError(
+                f"{bundle / 'parity.json'}: {filename}: no {one_line(error)}"
+                f"; write it anew with: python -m export {bundle}"
+            ) from None
     return found
 
 

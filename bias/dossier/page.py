@@ -39,7 +39,7 @@ def front_sentence(on_front: dict[str, bool], yardstick: Yardstick | None, optio
     """What the chart shows and of whom."""
     if not on_front or yardstick is None:
         return ("No model has all three of accuracy, latency and flip rate measured, so there is "
-                "no front to draw; the section on what is missing says what makes them.")  # fmt: skip
+                "no front to draw; see what is missing, and what makes it.")  # fmt: skip
     front = [name for name, on in on_front.items() if on]
     left = options - len(on_front)
     without = f" {left} of {options} lack one of the three and are not judged." if left else ""
@@ -132,7 +132,7 @@ def markdown(
     recommendations: Sequence[Recommendation], sections: Sequence[Section], front: str,
     pictures: Sequence[str],
 ) -> str:  # fmt: skip
-    """The same without the explorer, and of each candidate its nearest backend alone; `pictures` are
+    """The same without the explorer, and each candidate on its nearest backend; `pictures` are
     the names of those that were drawn."""
     lines = ["# Model dossier", "", INTRO, "", "## Recommendation", "",
              "| use | model | why | may a model decide? |", "|---|---|---|---|"]  # fmt: skip

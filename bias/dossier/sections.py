@@ -167,7 +167,9 @@ def cost_section(candidates: Sequence[Candidate], price: float | None, currency:
     else:
         columns += ("cost",)
         note += f" Cost: time in all at {price:g} {currency}".rstrip() + " an hour."
-    return Section("cost", "Training cost", tables=(
+    taught = tuple(f"{each.name} was taught by {each.teacher}, whose own training comes on top."
+                   for each in candidates if each.teacher)  # fmt: skip
+    return Section("cost", "Training cost", findings=taught, tables=(
         Table("What each run took", columns, tuple(rows), note),))  # fmt: skip
 
 

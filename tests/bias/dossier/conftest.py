@@ -137,10 +137,20 @@ def make_run(tmp_path: Path) -> MakeRun:
         for backend in certified:
             filename = FORMATS[backend].filename
             (best / filename).write_bytes(backend.encode())
-            certify(best, filename, {
-                "passed": True, "sha256": hashlib.sha256(backend.encode()).hexdigest(),
-                "weights_sha256": weights, "label_agreement": 1 - changed, "reviews": 2000,
-                "accuracy": 0.9, "checkpoint_accuracy": 0.9, "max_abs_difference": 1e-6})  # fmt: skip
+            certify(
+                best,
+                filename,
+                {
+                    "passed": True,
+                    "sha256": hashlib.sha256(backend.encode()).hexdigest(),
+                    "weights_sha256": weights,
+                    "label_agreement": 1 - changed,
+                    "reviews": 2000,
+                    "accuracy": 0.9,
+                    "checkpoint_accuracy": 0.9,
+                    "max_abs_difference": 1e-6,
+                },
+            )
         if p50 is not None:
             (path / "benchmark").mkdir()
             (path / "benchmark" / "benchmark.json").write_text(

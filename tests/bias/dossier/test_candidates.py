@@ -79,8 +79,10 @@ def test_confidence_is_the_probability_of_the_chosen_label() -> None:
 def test_runs_of_a_candidate_on_different_rows_stop(make_run: MakeRun) -> None:
     labels = np.tile(np.array([0, 0, 1, 1], np.int8), 500)
     logits = np.stack([1.0 - labels, 1.0 * labels], axis=1)
-    runs = [make_run("a", experiment="gru"),
-            make_run("b", experiment="gru", seed=1, answers={"shop": (labels, logits)})]  # fmt: skip
+    runs = [
+        make_run("a", experiment="gru"),
+        make_run("b", experiment="gru", seed=1, answers={"shop": (labels, logits)}),
+    ]
     with pytest.raises(ValueError, match="tested on different rows of shop"):
         read_candidates(runs)
 

@@ -26,8 +26,15 @@ MakeRun = Callable[..., Path]
 def _context(
     *thresholds: tuple[str, float], prefer: str = "accuracy", use: str = "alone"
 ) -> Context:
-    return Context("c", "A use", "something", use, "An argument.", prefer,
-                   tuple(Threshold(metric, limit, "why") for metric, limit in thresholds))  # fmt: skip
+    return Context(
+        "c",
+        "A use",
+        "something",
+        use,
+        "An argument.",
+        prefer,
+        tuple(Threshold(metric, limit, "why") for metric, limit in thresholds),
+    )
 
 
 def _recommend(context: Context, runs: Sequence[Path]) -> Recommendation:
@@ -215,7 +222,7 @@ def test_a_mistaken_context_is_one_line_that_names_it(
 ) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(OWN.replace(old, new))
-    with pytest.raises(ValueError) as error:  # noqa: PT011
+    with pytest.raises(ValueError) as error:
         load_contexts(path)
     assert (
         said in str(error.value)
