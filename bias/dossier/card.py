@@ -13,10 +13,10 @@ from bias.dossier.decision import PASS, Recommendation, best_judgement
 from bias.dossier.evidence import Evidence, Missing
 from bias.dossier.metrics import METRICS
 from bias.dossier.options import Option
+from training.results.questions import source_name
 from training.results.runs import Run
 from training.results.wording import duration, number, parameters, percent_interval, size
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -42,7 +42,6 @@ def model_card(
         model_name=name,
         pipeline_tag="text-classification",
         tags=["sentiment-analysis", run.facts["architecture"]],
-        datasets=[s for s in run.facts["data"]["sources"] if _HUB_NAME.fullmatch(s)] or None,
         metrics=["accuracy", "f1"],
         eval_results=_results(candidate, run),
     )
@@ -132,7 +131,7 @@ def _training(run: Run) -> list[str]:
     facts = run.facts
     time, training = facts["time"], facts["training"]
     lines = [
-        f"- data: {', '.join(facts['data']['sources'])}, "
+        f"- data: {', '.join(map(source_name, facts['data']['sources']))}, "
         f"{number(facts['data']['train_reviews'])} reviews",
         f"- epochs {training['epochs']:g}, batch {training['batch_size']}, "
         f"learning rate {training.get('learning_rate')}, seed {training['seed']}",

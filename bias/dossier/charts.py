@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from bias import style
 from bias.dossier.candidates import Candidate, reliability
-from bias.dossier.evidence import Missing
 from bias.dossier.metrics import METRICS
 from bias.dossier.options import Option
+from bias.dossier.ranking import Yardstick, ranked_accuracy
 from bias.section import Chart, Estimate
 from training.results.style import COLOURS, plain
 
@@ -25,7 +25,7 @@ _MATPLOTLIB = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^",
                "star": "*", "x": "X"}  # fmt: skip
 _LINES = ("solid", "dash", "dot", "dashdot", "longdash")
 _MATPLOTLIB_LINES = ("-", "--", ":", "-.", (0, (8, 2)))
-PANELS = (("p50_ms", "accuracy"), ("flip_rate", "accuracy"))
+ACROSS = ("p50_ms", "flip_rate")
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
@@ -88,18 +88,23 @@ def reliability_picture(candidates: Sequence[Candidate]) -> bytes | None:
     return _png(figure)
 
 
-def front_picture(options: Sequence[Option], on_front: dict[str, bool]) -> bytes | None:
+def front_picture(
+    options: Sequence[Option], on_front: dict[str, bool], yardstick: Yardstick | None
+) -> bytes | None:
     """Accuracy against latency and against the flip rate, as PNG; None without a point."""
     drawn = [option for option in options if option.name in on_front]
-    if not drawn:
+    if not drawn or yardstick is None:
         return None
     shades = colours(list(dict.fromkeys(option.candidate.name for option in options)))
     figure = Figure(figsize=(12.5, 5.6), layout="constrained")
-    for axes, (across, up) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
-        plain(axes, f"{METRICS[up].title} and {METRICS[across].title}")
+    for axes, across in zip(figure.subplots(1, len(ACROSS)), ACROSS, strict=True):
+        plain(axes, f"Accuracy and {METRICS[across].title}")
         for option in drawn:
-            _point(axes, option, across, up, shades[option.candidate.name], on_front[option.name])
-        _axis(axes, "y", up)
+            x, y = option.figures[across], ranked_accuracy(option, yardstick)
+            assert isinstance(x, Estimate)
+            _point(axes, option, x, y, shades[option.candidate.name], on_front[option.name])
+        _axis(axes, "y", "accuracy")
+        axes.set_ylabel(f"accuracy on {yardstick.test}")
         axes.set_xscale("log" if across.endswith("_ms") else "linear")
         _axis(axes, "x", across)
     figure.legend(handles=_legend(drawn, shades), loc="outside lower center", ncols=4, fontsize=9,
@@ -107,9 +112,7 @@ def front_picture(options: Sequence[Option], on_front: dict[str, bool]) -> bytes
     return _png(figure)
 
 
-def _point(axes: Axes, option: Option, across: str, up: str, colour: str, front: bool) -> None:
-    x, y = option.figures[across], option.figures[up]
-    assert not isinstance(x, Missing) and not isinstance(y, Missing)
+def _point(axes: Axes, option: Option, x: Estimate, y: Estimate, colour: str, front: bool) -> None:
     axes.errorbar(
         x.value, y.value, xerr=_bars(x), yerr=_bars(y), color=colour, ecolor=f"{colour}77",
         elinewidth=1, markersize=9 if front else 6, markeredgecolor=colour,

@@ -165,12 +165,11 @@ def _most_accurate(
         return None, (f"{names} pass {all_of}, but were not tested on the same rows, and so cannot "
                       "be ranked.")  # fmt: skip
     metric = METRICS["accuracy"]
-    best = max(ranked, key=lambda o: ranked_accuracy(o, yardstick))
+    best = max(ranked, key=lambda o: ranked_accuracy(o, yardstick).value)
     tied = [o for o in ranked if _not_shown_to_differ(best, o, yardstick)]
     chosen = min(tied, key=_cheapness)
-    figure = chosen.figures["accuracy"]
-    assert isinstance(figure, Estimate)
-    why = f"Passes {all_of}; accuracy {metric.text(figure)}"
+    figure = ranked_accuracy(chosen, yardstick)
+    why = f"Passes {all_of}; accuracy on {yardstick.test} {metric.text(figure)}"
     if len(ranked) == 1:
         why += ", alone of all." if not others else "."
     elif chosen.candidate is best.candidate:
@@ -178,7 +177,7 @@ def _most_accurate(
         why += f"; the fastest of {len(tied)} not shown to differ." if len(tied) > 1 else "."
     else:
         why += (f", not shown to differ from {best.name}'s "
-                f"{metric.number(ranked_accuracy(best, yardstick))}, "
+                f"{metric.number(ranked_accuracy(best, yardstick).value)}, "
                 f"and faster: {_latency(chosen)} against {_latency(best)}.")  # fmt: skip
     if others:
         why += f" Not ranked, for want of the same test rows: {', '.join(o.name for o in others)}."

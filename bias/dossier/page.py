@@ -6,29 +6,31 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from html import escape
 from importlib import resources
 from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from bias.dossier.charts import PANELS, colours, symbol
+from bias.dossier.charts import ACROSS, colours, symbol
 from bias.dossier.contexts import USES
 from bias.dossier.decision import Recommendation
 from bias.dossier.decision_sections import EVERY_BACKEND, chosen_name
 from bias.dossier.evidence import Missing
-from bias.dossier.metrics import METRICS
+from bias.dossier.metrics import METRICS, Metric
 from bias.dossier.options import Option
-from bias.dossier.ranking import Yardstick
+from bias.dossier.ranking import Yardstick, ranked_accuracy
 from bias.page import filled, for_script, section_html, style_sheet, title_of
 from bias.report import section_markdown
-from bias.section import Section
+from bias.section import Estimate, Section
 
 FRONT_PICTURE, RELIABILITY_PICTURE = "pareto_front.png", "reliability.png"
 _LOGARITHMIC = ("p50_ms", "p99_ms", "reviews_per_second", "memory_mb", "artefact_mb")
 # as they are drawn; said beside the backend's name
 _SIGNS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "cross": "✚",
           "star": "★", "x": "✖", "hexagon": "⬢"}  # fmt: skip
+_RANKED = "ranked_accuracy"
 INTRO = (
     "Written by `python -m bias.dossier` from what lies in the run folders: nothing was measured "
     "anew and nothing is guessed. What is missing is said, with the command that makes it."
@@ -63,19 +65,24 @@ def html_page(
     folder = resources.files("bias.dossier") / "explorer"
     part = {name: (folder / name).read_text(encoding="utf-8")
             for name in ("page.html", "style.css", "script.js")}  # fmt: skip
-    packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode("ascii")
-    data = json.dumps(_explorer(options, on_front), ensure_ascii=False)
+    data = json.dumps(_explorer(options, on_front, yardstick), ensure_ascii=False)
     return filled(part["page.html"], {
         "/*STYLE*/": style_sheet() + part["style.css"],
         "<!--OPENING-->": _opening(recommendations)
         + f'<nav aria-label="Sections"><ol>{links}</ol></nav>',
         "<!--FRONT-->": escape(front_sentence(on_front, yardstick, len(options))),
         "<!--BODY-->": "\n".join(section_html(i, section) for i, section in numbered),
-        "/*PLOTLY*/": packed,
+        "/*PLOTLY*/": _packed_plotly(),
         "/*DATA*/": data.replace("</", "<\\/").replace("<!--", "<\\!--"),
         "/*FIGURES*/": for_script(figures),
         "/*SCRIPT*/": part["script.js"],
     })  # fmt: skip
+
+
+@cache
+def _packed_plotly() -> str:
+    """plotly.js in a third of its size, which the page's script unpacks."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode("ascii")
 
 
 def _opening(recommendations: Sequence[Recommendation]) -> str:
@@ -97,14 +104,22 @@ def _opening(recommendations: Sequence[Recommendation]) -> str:
     )
 
 
-def _explorer(options: Sequence[Option], on_front: dict[str, bool]) -> dict[str, Any]:
-    """What the script draws; a figure that is missing is null."""
+def _explorer(
+    options: Sequence[Option], on_front: dict[str, bool], yardstick: Yardstick | None
+) -> dict[str, Any]:
+    """What the script draws; a figure that is missing is null. Ranked and drawn by accuracy on the
+    yardstick, which is a metric of its own where it is not what the thresholds judge."""
+    ranked = {} if yardstick is None else {_RANKED: f"accuracy on {yardstick.test}"}
     shades = colours(list(dict.fromkeys(option.candidate.name for option in options)))
     return {
-        "panels": PANELS,
+        "across": ACROSS,
+        "up": _RANKED if ranked else "accuracy",
         "colours": shades,
         "signs": {o.backend: _SIGNS[symbol(o.backend)] for o in options},
         "metrics": {
+            name: {"title": title, "share": True, "unit": "", "logarithmic": False}
+            for name, title in ranked.items()
+        } | {
             name: {"title": metric.title, "share": metric.share, "unit": metric.unit,
                    "logarithmic": name in _LOGARITHMIC}
             for name, metric in METRICS.items()
@@ -113,19 +128,26 @@ def _explorer(options: Sequence[Option], on_front: dict[str, bool]) -> dict[str,
             {"name": o.name, "candidate": o.candidate.name, "backend": o.backend,
              "front": on_front.get(o.name), "colour": shades[o.candidate.name],
              "symbol": symbol(o.backend),
-             "figures": {metric: _figure(o, metric) for metric in METRICS}}
+             "figures": {name: _figure(METRICS["accuracy"], _ranked(o, yardstick))
+                         for name in ranked}
+             | {name: _figure(metric, o.figures[name]) for name, metric in METRICS.items()}}
             for o in options
         ],
     }  # fmt: skip
 
 
-def _figure(option: Option, metric: str) -> dict[str, Any]:
-    figure = option.figures[metric]
+def _ranked(option: Option, yardstick: Yardstick | None) -> Estimate | Missing:
+    if yardstick is None or option.candidate.name not in yardstick.members:
+        return Missing("other rows", "it was not tested on the rows that most candidates share")
+    return ranked_accuracy(option, yardstick)
+
+
+def _figure(metric: Metric, figure: Estimate | Missing) -> dict[str, Any]:
     if isinstance(figure, Missing):
         return {"value": None, "low": None, "high": None, "text": figure.short}
     ends = {"low": figure.low, "high": figure.high, "value": figure.value}
     known = {key: None if math.isnan(value) else value for key, value in ends.items()}
-    return known | {"text": METRICS[metric].text(figure)}
+    return known | {"text": metric.text(figure)}
 
 
 def markdown(

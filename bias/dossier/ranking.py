@@ -6,7 +6,7 @@ N rows of the yardstick, S seeds.
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from bias.dossier.candidates import Candidate
 from bias.dossier.options import Option
 from bias.section import CONFIDENCE, Estimate
 
-FRONT = ("accuracy", "p50_ms", "flip_rate")
-"""The three things that the front trades; accuracy is that on the yardstick."""
+FRONT = ("p50_ms", "flip_rate")
+"""What the front trades against accuracy on the yardstick."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,13 @@ def find_yardstick(candidates: Sequence[Candidate]) -> Yardstick | None:
     return Yardstick(test, rows, frozenset(name for _, r, name in keys if r == rows))
 
 
-def ranked_accuracy(option: Option, yardstick: Yardstick) -> float:
-    """On the yardstick's rows, moved by what a coarser backend gained or lost when proved."""
-    return option.candidate.figure(yardstick.test, "accuracy").value + option.shift
+def ranked_accuracy(option: Option, yardstick: Yardstick) -> Estimate:
+    """Accuracy on the yardstick's rows; of a coarser backend, moved by what it gained or lost when
+    it was proved, and widened by the labels that it may change."""
+    figure = option.candidate.figure(yardstick.test, "accuracy")
+    return replace(figure, value=figure.value + option.shift,
+                   low=max(0.0, figure.low - option.changed),
+                   high=min(1.0, figure.high + option.changed))  # fmt: skip
 
 
 def correctness(candidate: Candidate, test: str) -> NDArray[np.float64] | None:
@@ -102,6 +106,8 @@ def front_of(options: Sequence[Option], yardstick: Yardstick | None) -> dict[str
     ]  # fmt: skip
     if not whole:
         return {}
-    points = np.array([[-ranked_accuracy(o, yardstick), o.value("p50_ms"), o.value("flip_rate")]
-                       for o in whole])  # fmt: skip
+    points = np.array([
+        [-ranked_accuracy(o, yardstick).value, *(o.value(metric) for metric in FRONT)]
+        for o in whole
+    ])  # fmt: skip
     return {o.name: bool(on) for o, on in zip(whole, pareto_front(points), strict=True)}

@@ -1,6 +1,7 @@
 """What was gathered of the candidates, as sections of the page, each with where it comes from."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from bias.dossier.candidates import Candidate
 from bias.dossier.charts import reliability_chart
@@ -9,6 +10,7 @@ from bias.dossier.failures import Failures
 from bias.dossier.metrics import METRICS
 from bias.dossier.options import NO_BACKEND, Option
 from bias.section import Cell, Section, Table
+from training.results.questions import source_name
 from training.results.wording import duration, number, parameters, size
 
 _BIAS = ("flip_rate", "group_gap", "equalized_odds_difference")
@@ -32,8 +34,9 @@ def candidates_section(candidates: Sequence[Candidate]) -> Section:
             if each.evidence[0].weights is None
             else (f"seed {facts['training']['seed']}, weights {each.evidence[0].weights[:12]}")
         )
+        sources = ", ".join(map(source_name, facts["data"]["sources"]))
         rows.append((each.name, each.shipped.title, facts["architecture"],
-                     parameters(facts["parameters"]["total"]), ", ".join(facts["data"]["sources"]),
+                     parameters(facts["parameters"]["total"]), sources,
                      number(facts["data"]["train_reviews"]), seeds, ships))  # fmt: skip
     columns = ("candidate", "model", "architecture", "parameters", "trained on", "reviews",
                "seeds", "to be shipped")  # fmt: skip
@@ -167,8 +170,11 @@ def cost_section(candidates: Sequence[Candidate], price: float | None, currency:
     else:
         columns += ("cost",)
         note += f" Cost: time in all at {price:g} {currency}".rstrip() + " an hour."
-    taught = tuple(f"{each.name} was taught by {each.teacher}, whose own training comes on top."
-                   for each in candidates if each.teacher)  # fmt: skip
+    taught = tuple(
+        f"{each.name} was taught by {Path(each.teacher).parent.name}, whose own training is not "
+        "counted here."
+        for each in candidates if each.teacher
+    )  # fmt: skip
     return Section("cost", "Training cost", findings=taught, tables=(
         Table("What each run took", columns, tuple(rows), note),))  # fmt: skip
 

@@ -121,7 +121,7 @@ def write(dossier: Dossier, output: Path, cards_into_bundles: bool = False) -> l
 
 def _files(dossier: Dossier, folder: Path) -> list[str]:
     pictures = {
-        FRONT_PICTURE: charts.front_picture(dossier.options, dossier.on_front),
+        FRONT_PICTURE: charts.front_picture(dossier.options, dossier.on_front, dossier.yardstick),
         RELIABILITY_PICTURE: charts.reliability_picture(dossier.candidates),
     }
     drawn = {name: content for name, content in pictures.items() if content is not None}

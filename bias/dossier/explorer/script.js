@@ -179,9 +179,9 @@ async function start() {
   for (const [name, made] of Object.entries(figures)) {
     Plotly.newPlot(name, made.data, made.layout, { responsive: true, displaylogo: false });
   }
-  fill(panels[0].select, data.panels[0][0]);
-  fill(panels[1].select, data.panels[1][0]);
-  fill(byId("up"), data.panels[0][1]);
+  fill(panels[0].select, data.across[0]);
+  fill(panels[1].select, data.across[1]);
+  fill(byId("up"), data.up);
   for (const [name, colour] of Object.entries(data.colours)) box(byId("candidates"), name, name, colour);
   for (const [name, sign] of Object.entries(data.signs)) box(byId("backends"), name, `${sign} ${name}`);
   draw();

@@ -82,7 +82,7 @@ def test_the_page_recommends_and_its_front_can_be_explored(opened: Any) -> None:
     # a click chooses in both charts and in the table, and says the figures
     page.mouse.click(*_at(page, "panel-left", "fast on onnx"))
     assert page.inner_text("#status") == (
-        "fast on onnx, on the front: accuracy in domain 91.00% [89.67, 92.18]; "
+        "fast on onnx, on the front: accuracy on shop 91.00% [89.67, 92.18]; "
         "latency, median 0.75 ms; flip rate 1.00% [0.50, 2.00]"
     )
     ring = page.evaluate("document.getElementById('panel-right').data[1].x")
