@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from bias import style
 from bias.dossier.candidates import Candidate, reliability
@@ -105,7 +106,10 @@ def front_picture(
             _point(axes, option, x, y, shades[option.candidate.name], on_front[option.name])
         _axis(axes, "y", "accuracy")
         axes.set_ylabel(f"accuracy on {yardstick.test}")
-        axes.set_xscale("log" if across.endswith("_ms") else "linear")
+        if across.endswith("_ms"):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_minor_locator(NullLocator())
         _axis(axes, "x", across)
     figure.legend(handles=_legend(drawn, shades), loc="outside lower center", ncols=4, fontsize=9,
                   frameon=False)  # fmt: skip

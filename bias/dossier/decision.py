@@ -174,7 +174,7 @@ def _most_accurate(
         why += ", alone of all." if not others else "."
     elif chosen.candidate is best.candidate:
         why += f", the highest of the {len(ranked)} that pass" if len(tied) < len(ranked) else ""
-        why += f"; the fastest of {len(tied)} not shown to differ." if len(tied) > 1 else "."
+        why += f"; the fastest of {len(tied)} not shown to differ in it." if len(tied) > 1 else "."
     else:
         why += (f", not shown to differ from {best.name}'s "
                 f"{metric.number(ranked_accuracy(best, yardstick).value)}, "

@@ -44,7 +44,7 @@ def decision_section(recommendation: Recommendation) -> Section:
         for t in context.thresholds
     )
     findings = (
-        f"Decides {context.decides}.",
+        f"What is decided: {context.decides}.",
         f"May a biased model be used? {_sentence(USES[context.use])} {context.argument}",
         f"Recommended: {chosen_name(recommendation)}. {recommendation.why}",
     )

@@ -87,10 +87,10 @@ def _packed_plotly() -> str:
 
 def _opening(recommendations: Sequence[Recommendation]) -> str:
     rows = []
-    for each in recommendations:
+    for number, each in enumerate(recommendations, start=1):  # their sections come first
         kind = "model none" if each.chosen is None else "model"
         rows.append(
-            f"<tr><th scope='row'>{escape(each.context.title)}</th>"
+            f"<tr><th scope='row'><a href='#section-{number}'>{escape(each.context.title)}</a></th>"
             f"<td class='{kind}'>{escape(chosen_name(each))}</td>"
             f"<td>{escape(each.why)}</td><td>{escape(USES[each.context.use])}</td></tr>"
         )
