@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from bias.dossier.evidence import Evidence, gather
+from bias.dossier.evidence import Evidence, Missing, gather
 from bias.section import Estimate
 from bias.seeds import over_seeds
 from training.metrics import BINS
@@ -52,8 +52,8 @@ class Answers:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Finished runs that differ in nothing but the seed, best validation accuracy first: that one
-    is shipped. `answers[test][s]` are those of run s, where it kept them."""
+    """Finished runs that differ in nothing but the seed; the first is to be shipped (`shipped`).
+    `answers[test][s]` are those of run s, where it kept them."""
 
     name: str
     runs: tuple[Run, ...]
@@ -62,7 +62,8 @@ class Candidate:
 
     @property
     def shipped(self) -> Run:
-        """The run whose bundle one would deploy: chosen by validation, never by a test."""
+        """The run whose bundle one would deploy: of those that were audited, and of these of those
+        that were exported, the best on validation; never chosen by a test."""
         return self.runs[0]
 
     @property
@@ -156,7 +157,8 @@ def read_candidates(folders: Sequence[Path]) -> list[Candidate]:
 
 
 def _candidate(group: list[Run], alone: bool) -> Candidate:
-    ordered = sorted(group, key=lambda run: -run.facts["best"]["accuracy"])
+    gathered = sorted((gather(run) for run in group), key=_shipping_order)
+    ordered = [evidence.run for evidence in gathered]
     name = ordered[0].experiment if alone else group[0].label
     answers: dict[str, list[Answers]] = {}
     for test in ordered[0].facts["tests"]:
@@ -167,7 +169,14 @@ def _candidate(group: list[Run], alone: bool) -> Candidate:
                              "labels differ; give the runs one by one")  # fmt: skip
         if kept:
             answers[test] = kept
-    return Candidate(name, tuple(ordered), tuple(gather(run) for run in ordered), answers)
+    return Candidate(name, tuple(ordered), tuple(gathered), answers)
+
+
+def _shipping_order(evidence: Evidence) -> tuple[bool, bool, float]:
+    """What was audited first, then what was exported, then by validation: a bundle whose bias is
+    not known is not shipped where another seed's is."""
+    return (isinstance(evidence.audits, Missing), not evidence.certificates,
+            -evidence.run.facts["best"]["accuracy"])  # fmt: skip
 
 
 def _config(run: Run) -> dict[str, Any]:

@@ -22,8 +22,8 @@ RULES = (
     "Accuracy in domain and calibration are the worst of the test sets in domain, accuracy out of "
     "domain the worst of the others. Runs that differ in the seed alone are one candidate: figures "
     "are means over seeds, intervals cover the choice of test rows and, by Student's t, that of "
-    "the seed; of bias the worst audited seed counts. The bundle to ship is that of the seed with "
-    "the best validation accuracy.",
+    "the seed; of bias the worst audited seed counts. The bundle to ship is, of the seeds that "
+    "were audited and exported, that with the best validation accuracy.",
     "Recommended is, of those that pass every threshold of a context, the best by what the context "
     "prefers. Where that is accuracy, models that were not tested on the same rows are not ranked, "
     "and of those whose accuracy is not shown to differ from the best (95%, paired by row) the one "

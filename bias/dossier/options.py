@@ -22,7 +22,7 @@ from bias.dossier.evidence import (
 )
 from bias.dossier.metrics import METRICS
 from bias.section import Estimate
-from bias.stats import wilson
+from export.statistics import wilson
 
 Figure = Estimate | Missing
 NO_BACKEND = "no backend"
@@ -76,6 +76,7 @@ def _option(candidate: Candidate, backend: str, proof: Certified | None) -> Opti
         shift = proof.accuracy - proof.checkpoint_accuracy
         changed = wilson(proof.changed, proof.reviews)[1]
     figures: dict[str, Figure] = {
+        "artefact_mb": _size(candidate, proof),
         **_quality(candidate, proof is None or proof.exact, shift, changed),
         **_speed(candidate, backend),
         **_bias(candidate, backend),
@@ -137,7 +138,7 @@ def _latencies(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def _speed(candidate: Candidate, backend: str) -> dict[str, Figure]:
-    names = ("p50_ms", "p99_ms", "reviews_per_second", "memory_mb", "artefact_mb")
+    names = ("p50_ms", "p99_ms", "reviews_per_second", "memory_mb")
     measured, evidence = _measured(candidate)
     if isinstance(measured, Missing):
         return {name: measured for name in names}
@@ -154,13 +155,22 @@ def _speed(candidate: Candidate, backend: str) -> dict[str, Figure]:
         "reviews_per_second": max(speeds[backend] for speeds in
                                   threads["reviews_per_second"].values()),
         "memory_mb": measured["cold_start"][backend]["peak_bytes"] / 1e6,
-        "artefact_mb": measured["artefact_bytes"][backend] / 1e6,
     }  # fmt: skip
     of = f"{measured['rounds']} rounds, {measured['length']} tokens"
     return {
         name: Estimate(name, float(value), math.nan, math.nan, int(measured["rounds"]), of)
         for name, value in values.items()
     }
+
+
+def _size(candidate: Candidate, proof: Certified | None) -> Figure:
+    """Of the file that the backend reads, as it lies in the bundle now."""
+    evidence = candidate.evidence[0]
+    path = evidence.bundle / ("model.safetensors" if proof is None else proof.filename)
+    if not path.is_file():
+        return Missing("no bundle", f"there is no {path}")
+    size = path.stat().st_size / 1e6
+    return Estimate("artefact_mb", size, math.nan, math.nan, 1, "file")
 
 
 def _bias(candidate: Candidate, backend: str) -> dict[str, Figure]:

@@ -40,7 +40,8 @@ def candidates_section(candidates: Sequence[Candidate]) -> Section:
                      number(facts["data"]["train_reviews"]), seeds, ships))  # fmt: skip
     columns = ("candidate", "model", "architecture", "parameters", "trained on", "reviews",
                "seeds", "to be shipped")  # fmt: skip
-    note = "Of several seeds, the one with the best validation accuracy is to be shipped."
+    note = ("Of several seeds, to be shipped is the best on validation of those that were audited "
+            "and exported.")  # fmt: skip
     return Section("candidates", "The candidates", tables=(
         Table("What was trained, and on what", columns, tuple(rows), note),))  # fmt: skip
 
@@ -221,8 +222,8 @@ def _audit_findings(options: Sequence[Option]) -> tuple[str, ...]:
                 backend, audit = next(iter(evidence.audits.items()))
                 lines += [f"{name} on {backend}: {line}" for line in audit["findings"][:2]]
                 asked = evidence.audit_settings
-                reviews[f"{asked.get('reviews')}, at most {asked.get('most_reviews')} a "
-                        "rewriting"] = None  # fmt: skip
+                source, most = source_name(str(asked.get("reviews"))), asked.get("most_reviews")
+                reviews[f"{source}, at most {most} a rewriting"] = None
                 break
     if len(reviews) > 1:
         lines.insert(0, "The audits rewrote different reviews, and are not comparable to the "

@@ -134,15 +134,17 @@ def make_run(tmp_path: Path) -> MakeRun:
         best = path / "best"
         best.mkdir()
         (best / "config.json").write_text(json.dumps({"weights_sha256": weights}))
+        (best / "model.safetensors").write_bytes(bytes(20_000))
         for backend in certified:
             filename = FORMATS[backend].filename
-            (best / filename).write_bytes(backend.encode())
+            content = backend.encode() + bytes(round(1e6 * megabytes.get(backend, 0.01)))
+            (best / filename).write_bytes(content)
             certify(
                 best,
                 filename,
                 {
                     "passed": True,
-                    "sha256": hashlib.sha256(backend.encode()).hexdigest(),
+                    "sha256": hashlib.sha256(content).hexdigest(),
                     "weights_sha256": weights,
                     "label_agreement": 1 - changed,
                     "reviews": 2000,

@@ -43,7 +43,7 @@ def test_times_are_those_of_one_thread_with_tokenising(whole: MakeRun) -> None:
     assert option.value("p99_ms") == pytest.approx(2.25)
     assert option.value("reviews_per_second") == pytest.approx(2000)
     assert option.value("memory_mb") == pytest.approx(300)
-    assert option.value("artefact_mb") == pytest.approx(10)
+    assert option.value("artefact_mb") == pytest.approx(0.01, rel=1e-3)
 
 
 def test_an_audit_holds_for_backends_of_the_same_arithmetic_only(whole: MakeRun) -> None:
@@ -108,6 +108,14 @@ def test_of_several_audited_seeds_the_worst_end_counts(whole: MakeRun) -> None:
     found = _estimate(options["onnx"], "flip_rate")
     assert (found.value, found.low, found.high) == (pytest.approx(0.02), 0.005, 0.05)
     assert _missing(options["onnx"], "group_gap").why == "the audit has no group_gap"
+
+
+def test_of_several_seeds_the_audited_one_is_shipped(make_run: MakeRun, whole: MakeRun) -> None:
+    better = make_run("a", experiment="gru", validation=0.95, certified=())
+    audited = whole("b", experiment="gru", seed=1, validation=0.90)
+    (candidate,) = read_candidates([better, audited])
+    assert candidate.shipped.folder == audited
+    assert {option.backend for option in options_of(candidate)} == {"eager", "onnx"}
 
 
 def test_without_tests_of_a_kind_the_figure_is_missing(whole: MakeRun) -> None:
