@@ -1,7 +1,7 @@
 """The audit as one HTML page that needs no network: the decision first, then what it rests on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from typing import Any
@@ -29,23 +29,37 @@ def html_page(
     body = [
         _opening(targets, sections, gate),
         '<nav aria-label="Sections"><ol>',
-        *(f'<li><a href="#section-{number}">{escape(_title(section))}</a></li>'
+        *(f'<li><a href="#section-{number}">{escape(title_of(section))}</a></li>'
           for number, section in numbered),
         "</ol></nav>",
-        *(_section(number, section) for number, section in numbered),
+        *(section_html(number, section) for number, section in numbered),
     ]  # fmt: skip
     figures = {name: chart.figure for name, chart in charts}
-    page = (resources.files("bias") / "page.html").read_text(encoding="utf-8")
-    # in this order: what comes later is not searched for the earlier marks
-    for mark, text in (
-        ("<!--BODY-->", "\n".join(body)),
-        ("/*FIGURES*/", _for_script(figures)),
-        ("/*PLOTLY*/", get_plotlyjs() if charts else ""),
-    ):
-        head, found, tail = page.partition(mark)
+    marks = {
+        "/*STYLE*/": style_sheet(),
+        "<!--BODY-->": "\n".join(body),
+        "/*PLOTLY*/": get_plotlyjs() if charts else "",
+        "/*FIGURES*/": for_script(figures),
+    }
+    return filled((resources.files("bias") / "page.html").read_text(encoding="utf-8"), marks)
+
+
+def filled(page: str, marks: Mapping[str, str]) -> str:
+    """The page with a text for each mark, which are given in the order in which they stand.
+
+    What was put in is not searched again, so that no text of an audit can stand for a mark.
+    """
+    done = ""
+    for mark, text in marks.items():
+        head, found, page = page.partition(mark)
         assert found, mark
-        page = head + text + tail
-    return page
+        done += head + text
+    return done + page
+
+
+def style_sheet() -> str:
+    """What all pages of `bias` look like."""
+    return (resources.files("bias") / "page.css").read_text(encoding="utf-8")
 
 
 def _opening(
@@ -89,8 +103,9 @@ def _card(estimate: Estimate) -> str:
     )
 
 
-def _section(number: int, section: Section) -> str:
-    parts = [f"<section id='section-{number}'><h2>{escape(_title(section))}</h2>"]
+def section_html(number: int, section: Section) -> str:
+    """One section under the anchor `section-NUMBER`; its charts are drawn by the page's script."""
+    parts = [f"<section id='section-{number}'><h2>{escape(title_of(section))}</h2>"]
     if section.findings:
         parts.append("<ul>" + "".join(f"<li>{escape(f)}</li>" for f in section.findings) + "</ul>")
     for page in section.pages:
@@ -141,11 +156,12 @@ def _cell(cell: Cell) -> str:
     return f"<td{kind}>{escape(cell or '')}</td>"
 
 
-def _title(section: Section) -> str:
+def title_of(section: Section) -> str:
+    """With the target, where it has one."""
     return f"{section.title} – {section.target}" if section.target else section.title
 
 
-def _for_script(value: Any) -> str:
+def for_script(value: Any) -> str:
     """JSON that no text in it can break out of."""
     import plotly.io
 

@@ -59,8 +59,8 @@ def as_json(audit: Audit) -> dict[str, Any]:
             for section in audit.sections
         ],
     }  # fmt: skip
-    plain: dict[str, Any] = _plain(value)
-    return plain
+    made: dict[str, Any] = plain(value)
+    return made
 
 
 def markdown(audit: Audit) -> str:
@@ -71,16 +71,22 @@ def markdown(audit: Audit) -> str:
     if audit.gate:
         lines += ["", "## Gate", "", *(f"- {verdict.text()}" for verdict in audit.gate)]
     for section in audit.sections:
-        title = f"{section.title} – {section.target}" if section.target else section.title
-        lines += ["", f"## {title}", "", *(f"- {line}" for line in section.findings)]
-        for estimate in section.headline:
-            lines.append(f"- **{estimate.name}** {estimate.text()}, n = {estimate.n:,} "
-                         f"{estimate.of}: {estimate.meaning}")  # fmt: skip
-        for table in section.tables:
-            lines += ["", *_markdown_table(table)]
-        if section.limits:
-            lines += ["", "Limits:", "", *(f"- {limit}" for limit in section.limits)]
+        lines += section_markdown(section)
     return "\n".join(lines) + "\n"
+
+
+def section_markdown(section: Section) -> list[str]:
+    """The lines of one section, without its charts."""
+    title = f"{section.title} – {section.target}" if section.target else section.title
+    lines = ["", f"## {title}", "", *(f"- {line}" for line in section.findings)]
+    for estimate in section.headline:
+        lines.append(f"- **{estimate.name}** {estimate.text()}, n = {estimate.n:,} "
+                     f"{estimate.of}: {estimate.meaning}")  # fmt: skip
+    for table in section.tables:
+        lines += ["", *_markdown_table(table)]
+    if section.limits:
+        lines += ["", "Limits:", "", *(f"- {limit}" for limit in section.limits)]
+    return lines
 
 
 def _markdown_table(table: Table) -> list[str]:
@@ -100,14 +106,14 @@ def _cell(cell: Cell) -> str:
     return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """For JSON: dataclasses as objects, NaN as null, numpy's numbers as numbers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

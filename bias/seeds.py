@@ -35,7 +35,7 @@ def seeds_section(
     stable: list[str] = []
     for index, first in enumerate(compared[0]):
         values = [run[index].probability.value for run in compared]
-        over = _over_seeds(values)
+        over = over_seeds("mean_dp_over_seeds", values)
         signs = sum(value > 0 for value in values)
         rows.append((first.source, first.axis, first.group, over, f"{np.std(values, ddof=1):.4f}",
                      f"{max(signs, len(values) - signs)} of {len(values)}",
@@ -66,9 +66,10 @@ def seeds_section(
     )  # fmt: skip
 
 
-def _over_seeds(values: Sequence[float]) -> Estimate:
+def over_seeds(name: str, values: Sequence[float]) -> Estimate:
+    """The mean of one figure over two or more seeds, with Student's interval."""
     mean, count = float(np.mean(values)), len(values)
     half = float(
         student.ppf(0.5 + CONFIDENCE / 2, count - 1) * np.std(values, ddof=1) / math.sqrt(count)
     )
-    return Estimate("mean_dp_over_seeds", mean, mean - half, mean + half, count, "training seeds")
+    return Estimate(name, mean, mean - half, mean + half, count, "training seeds")

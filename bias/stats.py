@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 from scipy.stats import t as student
 
 from bias.section import CONFIDENCE
+from export.statistics import wilson
 from training.results.statistics import holm
 
 __all__ = [
@@ -159,16 +159,6 @@ def detectable_effect(data: Clusters) -> float:
         return math.nan
     quantiles = student.ppf(0.5 + CONFIDENCE / 2, freedom) + student.ppf(POWER, freedom)
     return float(quantiles * data.standard_error)
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95% score interval (1927) of a share of n observations; n need not be whole."""
-    if n <= 0:
-        return math.nan, math.nan
-    z = float(norm.ppf(0.5 + CONFIDENCE / 2))
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def effective_size(data: Clusters) -> float:

@@ -78,8 +78,10 @@ class Missing:
     commands: tuple[str, ...] = ()
 
 
-def read_answers(run: Run, test: str) -> tuple[NDArray[np.int8], NDArray[np.bool_]] | None:
-    """Labels and whether the run was right, both (N,); None where it kept no predictions.
+def read_predictions(
+    run: Run, test: str
+) -> tuple[NDArray[np.int8], NDArray[np.float64]] | None:
+    """Labels (N,) and logits (N, 2) of a finished run; None where it kept no predictions.
 
     Raises:
         ValueError: a damaged file, or one whose accuracy is not that of the run's result.
@@ -103,7 +105,20 @@ def read_answers(run: Run, test: str) -> tuple[NDArray[np.int8], NDArray[np.bool
             f"{path}: {len(labels)} rows with accuracy {correct.mean():.4f}, but result.json says "
             f"{stated['n']} with {stated['accuracy']['value']:.4f}; train the run again"
         )
-    return labels.astype(np.int8), correct
+    return labels.astype(np.int8), np.stack([negative, positive], axis=1).astype(np.float64)
+
+
+def read_answers(run: Run, test: str) -> tuple[NDArray[np.int8], NDArray[np.bool_]] | None:
+    """Labels and whether the run was right, both (N,); None where it kept no predictions.
+
+    Raises:
+        ValueError: as `read_predictions`.
+    """
+    read = read_predictions(run, test)
+    if read is None:
+        return None
+    labels, logits = read
+    return labels, (logits[:, 1] > logits[:, 0]) == (labels == 1)
 
 
 def compare_all(runs: Sequence[Run]) -> tuple[list[Comparison], list[Missing]]:

@@ -1,0 +1,194 @@
+"""What lies in a run's folder beside its result: benchmark, audit and certificates, each checked.
+
+What is not there, or was made of other weights, is a `Missing` with the command that makes it; what
+is there and cannot be read is the user's to mend, and stops.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export.backends import BACKENDS
+from export.certificate import read_certificate, verify_artefact
+from export.formats import FORMATS
+from training.results.runs import Run, one_line
+
+SCHEMA_VERSION = 1  # of benchmark.json and audit.json alike
+BUNDLE, BENCHMARK, AUDIT = "best", "benchmark/benchmark.json", "audit/audit.json"
+_DESCRIBED = re.compile(r" on (?P<backend>[\w-]+)(?:, seed \d+)?, weights (?P<weights>[0-9a-f]+)$")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A figure that cannot be had: in two or three words, in a sentence, and what makes it (None
+    where nothing here does)."""
+
+    short: str
+    why: str
+    command: str | None = None
+
+
+@dataclass(frozen=True)
+class Certified:
+    """An artefact whose proof holds. `changed`: share of labels that differ from the checkpoint's,
+    of `reviews`; `exact` where the arithmetic is the checkpoint's own."""
+
+    filename: str
+    exact: bool
+    changed: float
+    reviews: int
+    accuracy: float
+    checkpoint_accuracy: float
+    entry: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One run's. Keys of `certificates` and `audits` are backends."""
+
+    run: Run
+    weights: str | None
+    """Of the bundle; None where there is none."""
+    benchmark: dict[str, Any] | Missing
+    certificates: dict[str, Certified | Missing]
+    audits: dict[str, dict[str, Any]] | Missing
+    """Of each audited backend, its estimates by name, and `findings`."""
+    audit_settings: dict[str, Any]
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle's folder, there or not."""
+        return self.run.folder / BUNDLE
+
+
+def gather(run: Run) -> Evidence:
+    """All that lies in a finished run's folder.
+
+    Raises:
+        ValueError: a damaged file; one line that names it.
+    """
+    bundle = run.folder / BUNDLE
+    if not (bundle / "config.json").is_file():
+        why = "the run keeps no bundle, which is what exports, benchmarks and audits are made of"
+        none = Missing("no bundle", why)
+        return Evidence(run, None, none, {}, none, {})
+    weights = str(_read(bundle / "config.json").get("weights_sha256"))
+    benchmark = _benchmark(run, weights)
+    audits, settings = _audits(run, weights)
+    return Evidence(run, weights, benchmark, _certificates(bundle), audits, settings)
+
+
+def exact(backend: str) -> bool:
+    """Whether the backend's arithmetic is the checkpoint's: its answers are then the same."""
+    kind = BACKENDS[backend].format if backend in BACKENDS else None
+    return kind is None or FORMATS[kind].gate.max_abs_difference is not None
+
+
+def benchmark_command(run: Run) -> str:
+    """Measures every backend of the run's bundle."""
+    return (f"python -m export.benchmark {run.folder / BUNDLE} --output "
+            f"{run.folder / 'benchmark'}")  # fmt: skip
+
+
+def audit_command(run: Run, *backends: str) -> str:
+    """Audits the run's bundle, on its default backend or on those that are named."""
+    bundle = run.folder / BUNDLE
+    targets = " ".join(f"{bundle}@{backend}" for backend in backends) or str(bundle)
+    return f"python -m bias {targets} --output {run.folder / 'audit'}"
+
+
+def _benchmark(run: Run, weights: str) -> dict[str, Any] | Missing:
+    path = run.folder / BENCHMARK
+    if not path.is_file():
+        return Missing("not measured", "there is no benchmark", benchmark_command(run))
+    found = _versioned(path)
+    try:
+        measured_weights = found["bundle"]["weights_sha256"]
+        threads = found["threads"][min(found["threads"], key=int)]
+        names = list(threads["latency_ms"])
+        parts = (
+            found["cold_start"],
+            found["artefact_bytes"],
+            *threads["reviews_per_second"].values(),
+        )
+        whole = all(name in part for part in parts for name in names) and "tokenising_ms" in found
+    except (KeyError, TypeError, ValueError, AttributeError):
+        whole, measured_weights = False, None
+    if not whole:
+        raise ValueError(f"{path}: not a whole benchmark; write it anew with: "
+                         f"{benchmark_command(run)}")  # fmt: skip
+    if measured_weights != weights:
+        why = "what was measured has other weights than the bundle"
+        return Missing("not measured", why, benchmark_command(run))
+    return found
+
+
+def _audits(run: Run, weights: str) -> tuple[dict[str, dict[str, Any]] | Missing, dict[str, Any]]:
+    path = run.folder / AUDIT
+    if not path.is_file():
+        return Missing("not audited", "there is no audit", audit_command(run)), {}
+    found = _versioned(path)
+    by_backend: dict[str, dict[str, Any]] = {}
+    try:
+        for target in found["targets"]:
+            described = _DESCRIBED.search(target["description"])
+            if not described or not weights.startswith(described["weights"]):
+                continue
+            own = [s for s in found["sections"] if s["target"] == target["name"]]
+            estimates = {e["name"]: e for s in own for e in (*s["estimates"], *s["headline"])}
+            findings = [line for s in own for line in s["findings"]]
+            by_backend[described["backend"]] = {"estimates": estimates, "findings": findings}
+        settings = dict(found["settings"])
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{path}: not a whole audit; write it anew with: "
+                         f"{audit_command(run)}") from None  # fmt: skip
+    if not by_backend:
+        why = "what was audited has other weights than the bundle"
+        return Missing("not audited", why, audit_command(run)), {}
+    return by_backend, settings
+
+
+def _certificates(bundle: Path) -> dict[str, Certified | Missing]:
+    """Every backend that wants an artefact, where the bundle has the file or its certificate."""
+    entries = read_certificate(bundle)
+    found: dict[str, Certified | Missing] = {}
+    for backend, kind in BACKENDS.items():
+        if kind.format is None:
+            continue
+        filename = FORMATS[kind.format].filename
+        if filename not in entries and not (bundle / filename).is_file():
+            continue
+        try:
+            entry = verify_artefact(bundle, filename)
+            found[backend] = Certified(
+                filename, exact(backend), 1 - float(entry["label_agreement"]),
+                int(entry["reviews"]), float(entry["accuracy"]),
+                float(entry["checkpoint_accuracy"]), entry)  # fmt: skip
+        except (FileNotFoundError, ValueError) as error:
+            found[backend] = Missing("not proved", one_line(error), f"python -m export {bundle}")
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{bundle / 'parity.json'}: {filename}: no {one_line(error)}"
+                f"; write it anew with: python -m export {bundle}"
+            ) from None
+    return found
+
+
+def _versioned(path: Path) -> dict[str, Any]:
+    found = _read(path)
+    if found.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(f"{path}: schema_version is {found.get('schema_version')!r}, this program "
+                         f"reads {SCHEMA_VERSION}")  # fmt: skip
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {one_line(error)}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: holds a {type(found).__name__}, wanted is an object")
+    return found

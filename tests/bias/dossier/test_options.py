@@ -1,0 +1,184 @@
+"""What is shipped: which figures hold for a backend, and which do not."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from bias.dossier.candidates import read_candidates
+from bias.dossier.evidence import Missing, gather
+from bias.dossier.options import NO_BACKEND, Option, options_of
+from bias.section import Estimate
+from bias.targets import Target
+from training.results.runs import read_run
+
+MakeRun = Callable[..., Path]
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+def _options(*runs: Path) -> dict[str, Option]:
+    (candidate,) = read_candidates(list(runs))
+    return {option.backend: option for option in options_of(candidate)}
+
+
+def _estimate(option: Option, metric: str) -> Estimate:
+    figure = option.figures[metric]
+    assert isinstance(figure, Estimate), figure
+    return figure
+
+
+def _missing(option: Option, metric: str) -> Missing:
+    figure = option.figures[metric]
+    assert isinstance(figure, Missing), figure
+    return figure
+
+
+def test_times_are_those_of_one_thread_with_tokenising(whole: MakeRun) -> None:
+    option = _options(whole("gru"))["onnx"]
+    assert option.value("p50_ms") == pytest.approx(1.25)
+    assert option.value("p99_ms") == pytest.approx(2.25)
+    assert option.value("reviews_per_second") == pytest.approx(2000)
+    assert option.value("memory_mb") == pytest.approx(300)
+    assert option.value("artefact_mb") == pytest.approx(0.01, rel=1e-3)
+
+
+def test_an_audit_holds_for_backends_of_the_same_arithmetic_only(whole: MakeRun) -> None:
+    options = _options(whole("gru", certified=("onnx", "onnx-int8"),
+                             p50={"eager": 4.0, "onnx": 1.0, "onnx-int8": 0.5}))  # fmt: skip
+    for backend in ("eager", "onnx"):
+        found = _estimate(options[backend], "flip_rate")
+        assert (found.value, found.low, found.high, found.noise) == (0.01, 0.005, 0.02, 0.01)
+    missing = _missing(options["onnx-int8"], "flip_rate")
+    assert missing.command is not None and "best@onnx-int8" in missing.command
+
+
+def test_a_coarser_backend_widens_accuracy_by_the_labels_it_may_change(whole: MakeRun) -> None:
+    options = _options(whole("gru", certified=("onnx", "onnx-int8"), changed=0.005))
+    plain, coarse = (_estimate(options[b], "accuracy") for b in ("onnx", "onnx-int8"))
+    most = stats.binomtest(10, 2000).proportion_ci(method="wilson").high
+    assert plain.low - coarse.low == pytest.approx(most)
+    assert coarse.high - plain.high == pytest.approx(most)
+    assert _missing(options["onnx-int8"], "calibration_error").short == "checkpoint only"
+    assert _missing(options["onnx-int8"], "out_of_domain_accuracy").command is None
+
+
+def test_a_changed_artefact_is_no_option(whole: MakeRun) -> None:
+    run = whole("gru")
+    (run / "best" / "model.onnx").write_bytes(b"another")
+    assert list(_options(run)) == ["eager"]
+    certificate = gather(read_run(run)).certificates["onnx"]
+    assert isinstance(certificate, Missing) and "changed after its proof" in certificate.why
+
+
+@pytest.mark.parametrize("what", ["benchmark", "audit"])
+def test_what_was_made_of_other_weights_counts_as_missing(whole: MakeRun, what: str) -> None:
+    run, other = whole("gru"), whole("other")
+    shutil.copy(other / what / f"{what}.json", run / what / f"{what}.json")
+    metric = {"benchmark": "p50_ms", "audit": "flip_rate"}[what]
+    missing = _missing(_options(run)["onnx"], metric)
+    assert "other weights" in missing.why
+    assert missing.command is not None and f"--output {run / what}" in missing.command
+
+
+def test_what_was_never_measured_names_the_command_that_makes_it(make_run: MakeRun) -> None:
+    run = make_run("gru", certified=())
+    option = _options(run)["eager"]
+    assert _missing(option, "p50_ms").command == (
+        f"python -m export.benchmark {run}/best --output {run}/benchmark")  # fmt: skip
+    assert _missing(option, "flip_rate").command == (
+        f"python -m bias {run}/best --output {run}/audit")  # fmt: skip
+
+
+def test_a_baseline_without_a_bundle_is_compared_but_has_no_backend(make_run: MakeRun) -> None:
+    options = _options(make_run("tfidf", bundle=False))
+    assert list(options) == [NO_BACKEND]
+    assert _estimate(options[NO_BACKEND], "accuracy").value == pytest.approx(0.92)
+    assert _missing(options[NO_BACKEND], "p50_ms").short == "no bundle"
+
+
+def test_of_several_audited_seeds_the_worst_end_counts(whole: MakeRun) -> None:
+    one = {"onnx": {"flip_rate": (0.01, 0.005, 0.02)}}
+    two = {"onnx": {"flip_rate": (0.03, 0.02, 0.05)}}
+    options = _options(whole("a", experiment="gru", audits=one),
+                       whole("b", experiment="gru", seed=1, audits=two))  # fmt: skip
+    found = _estimate(options["onnx"], "flip_rate")
+    assert (found.value, found.low, found.high) == (pytest.approx(0.02), 0.005, 0.05)
+    assert _missing(options["onnx"], "group_gap").why == "the audit has no group_gap"
+
+
+def test_of_several_seeds_the_audited_one_is_shipped(make_run: MakeRun, whole: MakeRun) -> None:
+    better = make_run("a", experiment="gru", validation=0.95, certified=())
+    audited = whole("b", experiment="gru", seed=1, validation=0.90)
+    (candidate,) = read_candidates([better, audited])
+    assert candidate.shipped.folder == audited
+    assert {option.backend for option in options_of(candidate)} == {"eager", "onnx"}
+
+
+def test_without_tests_of_a_kind_the_figure_is_missing(whole: MakeRun) -> None:
+    option = _options(whole("gru", tests={"shop": 0.0}))["onnx"]
+    assert "--test SOURCE" in _missing(option, "out_of_domain_accuracy").why
+
+
+def test_of_several_tests_the_worst_counts(whole: MakeRun) -> None:
+    option = _options(whole("gru", tests={"shop": 0.0, "films": -0.1, "books": -0.05}))["onnx"]
+    assert _estimate(option, "out_of_domain_accuracy").value == pytest.approx(0.82)
+
+
+def test_the_committed_benchmark_and_audit_are_read(make_run: MakeRun) -> None:
+    """Those of a real run, as the real programs wrote them."""
+    run = make_run("gru", certified=())
+    benchmark = json.loads((DOCS / "benchmarks/1-gru/benchmark.json").read_text())
+    audit = json.loads((DOCS / "audit/audit.json").read_text())
+    weights = benchmark["bundle"]["weights_sha256"]
+    (run / "best" / "config.json").write_text(json.dumps({"weights_sha256": weights}))
+    for name, content in (("benchmark", benchmark), ("audit", audit)):
+        (run / name).mkdir()
+        (run / name / f"{name}.json").write_text(json.dumps(content))
+    option = _options(run)["eager"]
+    times = benchmark["threads"]["1"]["latency_ms"]["eager"]["p50"] + benchmark["tokenising_ms"]
+    assert option.value("p50_ms") == pytest.approx(times)
+    wanted: dict[str, Any] = next(
+        e for s in audit["sections"] if s["target"] == "1-gru@onnx"
+        for e in s["headline"] if e["name"] == "flip_rate")  # fmt: skip
+    assert option.value("flip_rate") == wanted["value"]
+
+
+def test_an_audits_own_description_of_a_bundle_is_understood(whole: MakeRun) -> None:
+    run = whole("gru", audits={})
+    weights = json.loads((run / "best" / "config.json").read_text())["weights_sha256"]
+    path = run / "audit" / "audit.json"
+    for train in ({"seed": 3}, {}):
+        config = {"architecture": "gru-encoder", "weights_sha256": weights,
+                  "provenance": {"config": {"train": train}}}  # fmt: skip
+        target = Target("x/best@onnx-int8", "bundle", "x@onnx-int8", "onnx-int8", config)
+        audit = json.loads(path.read_text())
+        audit["targets"] = [{"name": target.name, "description": target.description}]
+        path.write_text(json.dumps(audit))
+        audits = gather(read_run(run)).audits
+        assert isinstance(audits, dict) and list(audits) == ["onnx-int8"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("benchmark/benchmark.json", "{", "not JSON"),
+        ("benchmark/benchmark.json", "[]", "holds a list"),
+        ("benchmark/benchmark.json", '{"schema_version": 2}', "schema_version is 2"),
+        ("benchmark/benchmark.json", '{"schema_version": 1}', "not a whole benchmark"),
+        ("audit/audit.json", '{"schema_version": 1}', "not a whole audit"),
+        ("best/parity.json", "{", "not JSON"),
+        ("best/config.json", "{", "not JSON"),
+    ],
+)
+def test_a_damaged_file_stops_with_its_name(
+    whole: MakeRun, file: str, content: str, said: str
+) -> None:
+    run = whole("gru")
+    (run / file).write_text(content)
+    with pytest.raises(ValueError, match=said) as error:
+        gather(read_run(run))
+    assert file.split("/")[-1] in str(error.value) and "\n" not in str(error.value)
