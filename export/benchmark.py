@@ -10,15 +10,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export.__main__ import add_review_options, check_limit
-from export.backends import BACKENDS, open_backend
+from export.backends import BACKENDS, Backend, open_backend
+from export.cases import padded
 from export.certificate import read_config, write_whole
 from export.formats import FORMATS
 
 BATCHES = (8, 32, 128)
 EPILOG = """\
-example:
+examples:
   python -m export.benchmark runs/1-gru/best --output runs/1-gru/benchmark --threads 1 2
+  python -m export.benchmark runs/custom-gru/best --output report --peers loop
 
 Writes benchmark.json, benchmark.md and benchmark.png to DIR. Run it on a quiet machine: the
 backends take turns, so that ratios hold up better than milliseconds do.
@@ -32,9 +36,20 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         names = _names(given.bundle, given.backends)
         check_limit(given.limit)
-        for option, value in (("rounds", given.rounds), ("threads", min(given.threads))):
+        least = {
+            "rounds": given.rounds,
+            "threads": min(given.threads),
+            "batches": min(given.batches),
+        }
+        for option, value in least.items():
             if value < 1:
                 raise ValueError(f"--{option}: got {value}; give at least 1")
+        if given.starts < 0:
+            raise ValueError(f"--starts: got {given.starts}; give 0 for none, or more")
+        if given.peers:
+            from export.peers import check_peers  # imports torch
+
+            check_peers(given.peers)
         if not 1 <= given.length <= 256:
             raise ValueError(f"--length: got {given.length}; allowed are 1 to 256")
         measured = measure(given, names)
@@ -67,23 +82,26 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     by_threads = {}
     with Progress() as progress:
         for threads in given.threads:
-            backends = {name: open_backend(folder, name, threads=threads) for name in names}
+            backends = _open(folder, names, given.peers, threads)
+            differences = _peer_differences(backends, names, reviews.rows)
             label = f"{threads} thread{'s' if threads > 1 else ''}"
             with progress.task(f"latency, {label}", rounds * 4) as advance:
                 found: dict[str, Any] = {
                     "latency_ms": timing.latency(backends, given.length, rounds * 4, advance)
                 }
             found["reviews_per_second"] = {}
-            for size in BATCHES:
+            for size in given.batches:
                 with progress.task(f"batches of {size}, {label}", rounds) as advance:
                     found["reviews_per_second"][str(size)] = timing.throughput(
                         backends, reviews.rows, size, rounds, advance
                     )
+            if differences:
+                found["peer_max_abs_difference"] = differences
             by_threads[str(threads)] = found
         cold = {}
         with progress.task("cold starts", len(names)) as advance:
-            for name in names:
-                cold[name] = timing.cold_start(folder, name, given.length, 3)
+            for name in names if given.starts else []:
+                cold[name] = timing.cold_start(folder, name, given.length, given.starts)
                 advance()
     lengths = sorted(len(row) for row in reviews.rows)
     return {
@@ -103,6 +121,28 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
         "artefact_bytes": {name: _size(folder, name) for name in names},
         "tokenising_ms": 1e3 * timing.tokenising(tokenizer, reviews.texts, config["max_length"]),
     }
+
+
+def _open(folder: Path, names: list[str], peers: list[str], threads: int) -> dict[str, Backend]:
+    backends = {name: open_backend(folder, name, threads=threads) for name in names}
+    if peers:
+        from export.peers import open_peer
+
+        for text in peers:
+            peer = open_peer(text, folder, backends["eager"], threads)
+            backends[peer.name] = peer
+    return backends
+
+
+def _peer_differences(
+    backends: dict[str, Backend], names: list[str], rows: list[list[int]]
+) -> dict[str, float]:
+    """The largest |Δlogit| of each peer from eager on the first reviews: that it is the same model
+    that is timed."""
+    batch = padded(rows[:32])
+    expected = backends["eager"](*batch)
+    peers = [name for name in backends if name not in names]
+    return {name: float(np.abs(backends[name](*batch) - expected).max()) for name in peers}
 
 
 def _names(folder: Path, given: list[str] | None) -> list[str]:
@@ -165,9 +205,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="to hold against eager (default: all that are exported, but not compiled)",
     )
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        metavar="NAME[=FILE]",
+        default=[],
+        help="what is no backend, beside them: loop (of a custom-gru), plain-onnx, optimum=FILE, "
+        "optimum-int8=FILE",
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1], metavar="N")
     parser.add_argument("--length", type=int, default=128, metavar="N", help="tokens at batch 1")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: 20)")
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="N")
+    parser.add_argument(
+        "--starts", type=int, default=3, metavar="N", help="processes to start of each, 0 for none"
+    )
     add_review_options(parser)
     parser.set_defaults(limit=256)
     return parser
