@@ -166,6 +166,9 @@ BACKENDS: dict[str, BackendKind] = {
     "pt2": BackendKind(
         "torch.export, by torch", _TORCH_DEVICES, from_bytes=_lazily(_TORCH, "pt2"), format="pt2"
     ),
+    "aoti": BackendKind(
+        "AOTInductor, by torch", ("cpu",), from_bytes=_lazily(_TORCH, "aoti"), format="aoti"
+    ),
     "onnx": BackendKind(
         "ONNX Runtime, float32", DEVICES, from_bytes=_onnx, format="onnx", skips_padding=True
     ),

@@ -55,6 +55,10 @@ class Exporter:
             from export.pt2 import export_pt2
 
             return export_pt2(self.bundle, self.metadata)
+        if name == "aoti":
+            from export.aoti import export_aoti
+
+            return export_aoti(self.bundle, self.metadata)
         if name == "onnx-fp16":
             graph = self._graph(torch.float16)
         elif name == "onnx-int8":
@@ -79,6 +83,7 @@ def write_artefact(
 
     Raises:
         ParityError: the artefact does not answer as the checkpoint does.
+        NotExportable: none can be made.
     """
     folder, filename = exporter.folder, FORMATS[name].filename
     content = exporter.make(name)
