@@ -15,8 +15,9 @@ import numpy as np
 from export.__main__ import add_review_options, check_limit
 from export.backends import BACKENDS, Backend, open_backend
 from export.cases import padded
-from export.certificate import read_config, write_whole
+from export.certificate import read_config
 from export.formats import FORMATS
+from training.files import write_whole
 
 BATCHES = (8, 32, 128)
 EPILOG = """\
@@ -60,8 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     given.output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(measured, indent=2) + "\n"
-    write_whole(given.output / "benchmark.json", text.encode())
-    write_whole(given.output / "benchmark.md", markdown(measured).encode())
+    write_whole(given.output / "benchmark.json", text)
+    write_whole(given.output / "benchmark.md", markdown(measured))
     plot(measured, given.output / "benchmark.png")
     print(markdown(measured))
     return 0

@@ -246,7 +246,7 @@ def _full(
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write JSON; a user's mistake is one line and exit status 2."""
-    from export.certificate import write_whole
+    from training.files import write_whole
 
     parser = argparse.ArgumentParser(
         prog="python -m export.int8_gru",
@@ -266,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"python -m export.int8_gru: {error}", file=sys.stderr)
         return 2
-    write_whole(given.output, (json.dumps(measured, indent=1) + "\n").encode())
+    write_whole(given.output, json.dumps(measured, indent=1) + "\n")
     for row in measured["rows"]:
         times = ", ".join(f"{name} {ms:.2f} ms" for name, ms in row["ms"].items())
         print(f"{row['batch']:>32}: {times}: int8 {row['int8_times_faster']:.2f}x")

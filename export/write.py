@@ -11,13 +11,14 @@ import torch
 
 from export.backends import BACKENDS, Engine
 from export.cases import cases
-from export.certificate import certify, read_config, write_whole
+from export.certificate import certify, read_config
 from export.formats import FORMATS
 from export.metadata import metadata_of, vocabulary_size
 from export.parity import Advance, Reference, check, measure
 from export.reviews import LabelledSet
 from export.torch_engine import torch_engine
 from models.bundle import Bundle
+from training.files import write_whole
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime")
 
