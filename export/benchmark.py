@@ -84,7 +84,7 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     with Progress() as progress:
         for threads in given.threads:
             backends = _open(folder, names, given.peers, threads)
-            differences = _peer_differences(backends, names, reviews.rows)
+            differences = _differences(backends, reviews.rows)
             label = f"{threads} thread{'s' if threads > 1 else ''}"
             with progress.task(f"latency, {label}", rounds * 4) as advance:
                 found: dict[str, Any] = {
@@ -96,8 +96,7 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
                     found["reviews_per_second"][str(size)] = timing.throughput(
                         backends, reviews.rows, size, rounds, advance
                     )
-            if differences:
-                found["peer_max_abs_difference"] = differences
+            found["max_abs_difference"] = differences
             by_threads[str(threads)] = found
         cold = {}
         with progress.task("cold starts", len(names)) as advance:
@@ -135,15 +134,13 @@ def _open(folder: Path, names: list[str], peers: list[str], threads: int) -> dic
     return backends
 
 
-def _peer_differences(
-    backends: dict[str, Backend], names: list[str], rows: list[list[int]]
-) -> dict[str, float]:
-    """The largest |Δlogit| of each peer from eager on the first reviews: that it is the same model
-    that is timed."""
+def _differences(backends: dict[str, Backend], rows: list[list[int]]) -> dict[str, float]:
+    """The largest |Δlogit| of each from eager on the first reviews: that what is timed is the same
+    model, peers included."""
     batch = padded(rows[:32])
     expected = backends["eager"](*batch)
-    peers = [name for name in backends if name not in names]
-    return {name: float(np.abs(backends[name](*batch) - expected).max()) for name in peers}
+    others = (name for name in backends if name != "eager")
+    return {name: float(np.abs(backends[name](*batch) - expected).max()) for name in others}
 
 
 def _names(folder: Path, given: list[str] | None) -> list[str]:
