@@ -32,27 +32,10 @@ backends take turns, so that ratios hold up better than milliseconds do.
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, measure, report; a user's mistake is one line and exit status 2."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     try:
         names = _names(given.bundle, given.backends)
-        check_limit(given.limit)
-        least = {
-            "rounds": given.rounds,
-            "threads": min(given.threads),
-            "batches": min(given.batches),
-        }
-        for option, value in least.items():
-            if value < 1:
-                raise ValueError(f"--{option}: got {value}; give at least 1")
-        if given.starts < 0:
-            raise ValueError(f"--starts: got {given.starts}; give 0 for none, or more")
-        if given.peers:
-            from export.peers import check_peers  # imports torch
-
-            check_peers(given.peers)
-        if not 1 <= given.length <= 256:
-            raise ValueError(f"--length: got {given.length}; allowed are 1 to 256")
+        _check(given)
         measured = measure(given, names)
     except (ValueError, FileNotFoundError) as error:
         print(f"python -m export.benchmark: {error}", file=sys.stderr)
@@ -60,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     from export.benchmark_report import markdown, plot
 
     given.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(measured, indent=2) + "\n"
-    write_whole(given.output / "benchmark.json", text)
+    write_whole(given.output / "benchmark.json", json.dumps(measured, indent=2) + "\n")
     write_whole(given.output / "benchmark.md", markdown(measured))
     plot(measured, given.output / "benchmark.png")
     print(markdown(measured))
@@ -76,29 +58,14 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     from export.progress import Progress
     from export.reviews import labelled_set
 
-    folder, rounds = given.bundle, given.rounds
+    folder = given.bundle
     config = read_config(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     reviews = labelled_set(given.reviews, tokenizer, config["max_length"], given.limit)
-    by_threads = {}
+    by_threads, cold = {}, {}
     with Progress() as progress:
         for threads in given.threads:
-            backends = _open(folder, names, given.peers, threads)
-            differences = _differences(backends, reviews.rows)
-            label = f"{threads} thread{'s' if threads > 1 else ''}"
-            with progress.task(f"latency, {label}", rounds * 4) as advance:
-                found: dict[str, Any] = {
-                    "latency_ms": timing.latency(backends, given.length, rounds * 4, advance)
-                }
-            found["reviews_per_second"] = {}
-            for size in given.batches:
-                with progress.task(f"batches of {size}, {label}", rounds) as advance:
-                    found["reviews_per_second"][str(size)] = timing.throughput(
-                        backends, reviews.rows, size, rounds, advance
-                    )
-            found["max_abs_difference"] = differences
-            by_threads[str(threads)] = found
-        cold = {}
+            by_threads[str(threads)] = _speeds(given, names, reviews.rows, threads, progress)
         with progress.task("cold starts", len(names)) as advance:
             for name in names if given.starts else []:
                 cold[name] = timing.cold_start(folder, name, given.length, given.starts)
@@ -115,12 +82,48 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
             "median_tokens": lengths[len(lengths) // 2],
         },
         "length": given.length,
-        "rounds": rounds,
+        "rounds": given.rounds,
         "threads": by_threads,
         "cold_start": cold,
         "artefact_bytes": {name: _size(folder, name) for name in names},
         "tokenising_ms": 1e3 * timing.tokenising(tokenizer, reviews.texts, config["max_length"]),
     }
+
+
+def _speeds(
+    given: argparse.Namespace, names: list[str], rows: list[list[int]], threads: int, progress: Any
+) -> dict[str, Any]:
+    """Latency and throughput of every backend and peer with this number of threads."""
+    from export import timing
+
+    backends = _open(given.bundle, names, given.peers, threads)
+    found: dict[str, Any] = {"max_abs_difference": _differences(backends, rows)}
+    label, rounds = f"{threads} thread{'s' if threads > 1 else ''}", given.rounds
+    with progress.task(f"latency, {label}", rounds * 4) as advance:
+        found["latency_ms"] = timing.latency(backends, given.length, rounds * 4, advance)
+    found["reviews_per_second"] = {}
+    for size in given.batches:
+        with progress.task(f"batches of {size}, {label}", rounds) as advance:
+            speeds = timing.throughput(backends, rows, size, rounds, advance)
+        found["reviews_per_second"][str(size)] = speeds
+    return found
+
+
+def _check(given: argparse.Namespace) -> None:
+    """`ValueError` or `FileNotFoundError` for an option that is not allowed."""
+    check_limit(given.limit)
+    least = {"rounds": given.rounds, "threads": min(given.threads), "batches": min(given.batches)}
+    for option, value in least.items():
+        if value < 1:
+            raise ValueError(f"--{option}: got {value}; give at least 1")
+    if given.starts < 0:
+        raise ValueError(f"--starts: got {given.starts}; give 0 for none, or more")
+    if not 1 <= given.length <= 256:
+        raise ValueError(f"--length: got {given.length}; allowed are 1 to 256")
+    if given.peers:
+        from export.peers import check_peers  # imports torch
+
+        check_peers(given.peers)
 
 
 def _open(folder: Path, names: list[str], peers: list[str], threads: int) -> dict[str, Backend]:
