@@ -31,7 +31,11 @@ def export_aoti(bundle: Bundle, metadata: dict[str, str]) -> bytes:
             aoti_compile_and_package(
                 program,
                 package_path=str(path),
-                inductor_configs={"aot_inductor.metadata": metadata},
+                inductor_configs={
+                    "aot_inductor.metadata": metadata,
+                    # As many threads as whoever runs it wants, not as were set when it was made.
+                    "cpp.dynamic_threads": True,
+                },
             )
         except Exception as error:  # the compiler raises dozens of kinds
             reason = " ".join(str(error).split())[:200]
