@@ -41,8 +41,9 @@ def test_every_export_answers_as_the_checkpoint(
     model = load(folder).model
     names = [n for n, kind in BACKENDS.items() if kind.format and FORMATS[kind.format].by_default]
     assert names
-    for name in names:
-        backend = open_backend(folder, name, threads=1)
+    threads = [(name, 1) for name in names] + [("onnx", 2), ("onnx-int8", 2)]
+    for name, count in threads:
+        backend = open_backend(folder, name, threads=count)
         for lengths, steps in (([1], 1), ([4, 9, 1], 9), ([0, 5], 5), ([256, 17], 256)):
             input_ids, mask = batch(lengths, steps)
             with torch.inference_mode():
