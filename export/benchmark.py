@@ -20,6 +20,7 @@ from export.formats import FORMATS
 from training.files import write_whole
 
 BATCHES = (8, 32, 128)
+CALLS_A_ROUND = 10  # of one review: a round of batches takes far longer
 EPILOG = """\
 examples:
   python -m export.benchmark runs/1-gru/best --output runs/1-gru/benchmark --threads 1 2
@@ -99,8 +100,9 @@ def _speeds(
     backends = _open(given.bundle, names, given.peers, threads)
     found: dict[str, Any] = {"max_abs_difference": _differences(backends, rows)}
     label, rounds = f"{threads} thread{'s' if threads > 1 else ''}", given.rounds
-    with progress.task(f"latency, {label}", rounds * 4) as advance:
-        found["latency_ms"] = timing.latency(backends, given.length, rounds * 4, advance)
+    calls = CALLS_A_ROUND * rounds
+    with progress.task(f"latency, {label}", calls) as advance:
+        found["latency_ms"] = timing.latency(backends, given.length, calls, advance)
     found["reviews_per_second"] = {}
     for size in given.batches:
         with progress.task(f"batches of {size}, {label}", rounds) as advance:
