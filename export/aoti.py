@@ -7,6 +7,7 @@ https://docs.pytorch.org/docs/stable/torch.compiler_aot_inductor.html
 
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,13 +49,17 @@ def export_aoti(bundle: Bundle, metadata: dict[str, str]) -> bytes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the compiler's report of a failure, which is raised too."""
+    """Without the compiler's report of a failure, which is raised too, and without what it says of
+    its own use of torch."""
     talkers = [logging.getLogger(name) for name in ("torch._inductor", "torch._dynamo")]
     levels = [talker.level for talker in talkers]
     for talker in talkers:
         talker.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            yield
     finally:
         for talker, level in zip(talkers, levels, strict=True):
             talker.setLevel(level)
