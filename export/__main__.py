@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from export.certificate import read_config
-from export.formats import FORMATS
+from export.formats import FORMATS, NotExportable
 
 OPSETS = range(20, 24)  # Gelu is of 20; what the exporter of this torch writes ends at 23
 EPILOG = """\
 examples:
-  python -m export runs/1-gru/best                     every format
+  python -m export runs/1-gru/best                     every format but aoti
   python -m export runs/1-gru/best --format onnx       one of them
   python -m export runs/1-gru/best --reviews reviews.csv --limit 5000
   python -m export --list                              the formats
@@ -45,13 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def chosen_formats(given: list[str] | None) -> list[str]:
-    """The formats by their names, all if None; `ValueError` for an unknown one."""
+    """The formats by their names, the default ones if None; `ValueError` for an unknown one."""
     for name in given or []:
         if name not in FORMATS:
             close = difflib.get_close_matches(name, FORMATS, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise ValueError(f"--format: got {name!r}{hint}; allowed are {', '.join(FORMATS)}")
-    return list(dict.fromkeys(given or FORMATS))
+    return list(dict.fromkeys(given or (name for name in FORMATS if FORMATS[name].by_default)))
 
 
 def add_review_options(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bundle", nargs="?", type=Path, metavar="BUNDLE", help="a bundle's folder")
     parser.add_argument(
-        "--format", nargs="+", action="extend", metavar="NAME", help="formats (default: all)"
+        "--format",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="formats (default: all but aoti)",
     )
     add_review_options(parser)
     parser.add_argument("--opset", type=int, metavar="N", help="ONNX operator set (default: 20)")
@@ -145,7 +149,7 @@ def _export(given: argparse.Namespace) -> int:
             with progress.task(f"export and prove {filename}", reference.batches) as advance:
                 try:
                     entry = write_artefact(exporter, name, reference, advance)
-                except ParityError as error:
+                except (NotExportable, ParityError) as error:
                     failed.append(str(error))
                     continue
             table.add_row(*findings_row(filename, entry, time.perf_counter() - start))

@@ -10,6 +10,7 @@ import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from export.certificate import read_artefact, read_config
 from export.formats import FORMATS
 from export.metadata import vocabulary_size
-from export.padding import skip_padding
+from export.padding import ParallelParts, available_cpus, skip_padding
 
 DEVICES = ("cpu", "cuda", "tensorrt")
 MAX_LENGTH = 256  # tokens: no artefact is proved beyond it
@@ -126,10 +127,14 @@ def _engine(
     assert kind.from_bytes is not None
     filename = FORMATS[kind.format].filename
     content, _ = read_artefact(folder, filename)
-    engine = kind.from_bytes(content, str(folder / filename), device, threads)
+    opener = partial(kind.from_bytes, content, str(folder / filename), device)
+    engine = opener(threads)
     if device != "cpu" or not kind.skips_padding or config["arguments"].get("reads_padding"):
         return engine
-    return skip_padding(engine)
+    workers = threads or available_cpus()
+    return (
+        skip_padding(engine) if workers == 1 else ParallelParts(engine, partial(opener, 1), workers)
+    )
 
 
 def _lazily(module: str, function: str) -> Callable[..., Engine]:
@@ -160,6 +165,9 @@ BACKENDS: dict[str, BackendKind] = {
     ),
     "pt2": BackendKind(
         "torch.export, by torch", _TORCH_DEVICES, from_bytes=_lazily(_TORCH, "pt2"), format="pt2"
+    ),
+    "aoti": BackendKind(
+        "AOTInductor, by torch", ("cpu",), from_bytes=_lazily(_TORCH, "aoti"), format="aoti"
     ),
     "onnx": BackendKind(
         "ONNX Runtime, float32", DEVICES, from_bytes=_onnx, format="onnx", skips_padding=True

@@ -10,15 +10,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export.__main__ import add_review_options, check_limit
-from export.backends import BACKENDS, open_backend
-from export.certificate import read_config, write_whole
+from export.backends import BACKENDS, Backend, open_backend
+from export.cases import padded
+from export.certificate import read_config
 from export.formats import FORMATS
+from training.files import write_whole
 
 BATCHES = (8, 32, 128)
+CALLS_A_ROUND = 10  # of one review: a round of batches takes far longer
 EPILOG = """\
-example:
+examples:
   python -m export.benchmark runs/1-gru/best --output runs/1-gru/benchmark --threads 1 2
+  python -m export.benchmark runs/custom-gru/best --output report --peers loop
 
 Writes benchmark.json, benchmark.md and benchmark.png to DIR. Run it on a quiet machine: the
 backends take turns, so that ratios hold up better than milliseconds do.
@@ -27,16 +33,10 @@ backends take turns, so that ratios hold up better than milliseconds do.
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, measure, report; a user's mistake is one line and exit status 2."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     try:
         names = _names(given.bundle, given.backends)
-        check_limit(given.limit)
-        for option, value in (("rounds", given.rounds), ("threads", min(given.threads))):
-            if value < 1:
-                raise ValueError(f"--{option}: got {value}; give at least 1")
-        if not 1 <= given.length <= 256:
-            raise ValueError(f"--length: got {given.length}; allowed are 1 to 256")
+        _check(given)
         measured = measure(given, names)
     except (ValueError, FileNotFoundError) as error:
         print(f"python -m export.benchmark: {error}", file=sys.stderr)
@@ -44,9 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     from export.benchmark_report import markdown, plot
 
     given.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(measured, indent=2) + "\n"
-    write_whole(given.output / "benchmark.json", text.encode())
-    write_whole(given.output / "benchmark.md", markdown(measured).encode())
+    write_whole(given.output / "benchmark.json", json.dumps(measured, indent=2) + "\n")
+    write_whole(given.output / "benchmark.md", markdown(measured))
     plot(measured, given.output / "benchmark.png")
     print(markdown(measured))
     return 0
@@ -60,30 +59,17 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     from export.progress import Progress
     from export.reviews import labelled_set
 
-    folder, rounds = given.bundle, given.rounds
+    folder = given.bundle
     config = read_config(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     reviews = labelled_set(given.reviews, tokenizer, config["max_length"], given.limit)
-    by_threads = {}
+    by_threads, cold = {}, {}
     with Progress() as progress:
         for threads in given.threads:
-            backends = {name: open_backend(folder, name, threads=threads) for name in names}
-            label = f"{threads} thread{'s' if threads > 1 else ''}"
-            with progress.task(f"latency, {label}", rounds * 4) as advance:
-                found: dict[str, Any] = {
-                    "latency_ms": timing.latency(backends, given.length, rounds * 4, advance)
-                }
-            found["reviews_per_second"] = {}
-            for size in BATCHES:
-                with progress.task(f"batches of {size}, {label}", rounds) as advance:
-                    found["reviews_per_second"][str(size)] = timing.throughput(
-                        backends, reviews.rows, size, rounds, advance
-                    )
-            by_threads[str(threads)] = found
-        cold = {}
+            by_threads[str(threads)] = _speeds(given, names, reviews.rows, threads, progress)
         with progress.task("cold starts", len(names)) as advance:
-            for name in names:
-                cold[name] = timing.cold_start(folder, name, given.length, 3)
+            for name in names if given.starts else []:
+                cold[name] = timing.cold_start(folder, name, given.length, given.starts)
                 advance()
     lengths = sorted(len(row) for row in reviews.rows)
     return {
@@ -97,12 +83,69 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
             "median_tokens": lengths[len(lengths) // 2],
         },
         "length": given.length,
-        "rounds": rounds,
+        "rounds": given.rounds,
         "threads": by_threads,
         "cold_start": cold,
         "artefact_bytes": {name: _size(folder, name) for name in names},
         "tokenising_ms": 1e3 * timing.tokenising(tokenizer, reviews.texts, config["max_length"]),
     }
+
+
+def _speeds(
+    given: argparse.Namespace, names: list[str], rows: list[list[int]], threads: int, progress: Any
+) -> dict[str, Any]:
+    """Latency and throughput of every backend and peer with this number of threads."""
+    from export import timing
+
+    backends = _open(given.bundle, names, given.peers, threads)
+    found: dict[str, Any] = {"max_abs_difference": _differences(backends, rows)}
+    label, rounds = f"{threads} thread{'s' if threads > 1 else ''}", given.rounds
+    calls = CALLS_A_ROUND * rounds
+    with progress.task(f"latency, {label}", calls) as advance:
+        found["latency_ms"] = timing.latency(backends, given.length, calls, advance)
+    found["reviews_per_second"] = {}
+    for size in given.batches:
+        with progress.task(f"batches of {size}, {label}", rounds) as advance:
+            speeds = timing.throughput(backends, rows, size, rounds, advance)
+        found["reviews_per_second"][str(size)] = speeds
+    return found
+
+
+def _check(given: argparse.Namespace) -> None:
+    """`ValueError` or `FileNotFoundError` for an option that is not allowed."""
+    check_limit(given.limit)
+    least = {"rounds": given.rounds, "threads": min(given.threads), "batches": min(given.batches)}
+    for option, value in least.items():
+        if value < 1:
+            raise ValueError(f"--{option}: got {value}; give at least 1")
+    if given.starts < 0:
+        raise ValueError(f"--starts: got {given.starts}; give 0 for none, or more")
+    if not 1 <= given.length <= 256:
+        raise ValueError(f"--length: got {given.length}; allowed are 1 to 256")
+    if given.peers:
+        from export.peers import check_peers  # imports torch
+
+        check_peers(given.peers)
+
+
+def _open(folder: Path, names: list[str], peers: list[str], threads: int) -> dict[str, Backend]:
+    backends = {name: open_backend(folder, name, threads=threads) for name in names}
+    if peers:
+        from export.peers import open_peer
+
+        for text in peers:
+            peer = open_peer(text, folder, backends["eager"], threads)
+            backends[peer.name] = peer
+    return backends
+
+
+def _differences(backends: dict[str, Backend], rows: list[list[int]]) -> dict[str, float]:
+    """The largest |Δlogit| of each from eager on the first reviews: that what is timed is the same
+    model, peers included."""
+    batch = padded(rows[:32])
+    expected = backends["eager"](*batch)
+    others = (name for name in backends if name != "eager")
+    return {name: float(np.abs(backends[name](*batch) - expected).max()) for name in others}
 
 
 def _names(folder: Path, given: list[str] | None) -> list[str]:
@@ -165,9 +208,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="to hold against eager (default: all that are exported, but not compiled)",
     )
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        metavar="NAME[=FILE]",
+        default=[],
+        help="what is no backend, beside them: loop (of a custom-gru), plain-onnx, optimum=FILE, "
+        "optimum-int8=FILE",
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1], metavar="N")
     parser.add_argument("--length", type=int, default=128, metavar="N", help="tokens at batch 1")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: 20)")
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="N")
+    parser.add_argument(
+        "--starts", type=int, default=3, metavar="N", help="processes to start of each, 0 for none"
+    )
     add_review_options(parser)
     parser.set_defaults(limit=256)
     return parser

@@ -21,6 +21,9 @@ def markdown(measured: dict[str, Any]) -> str:
     for threads, found in measured["threads"].items():
         lines += ["", f"## {threads} thread{'s' if threads != '1' else ''}", ""]
         lines += _speed_table(found, measured["tokenising_ms"])
+    lines += _difference_lines(measured)
+    if not measured["cold_start"]:
+        return "\n".join(lines) + "\n"
     lines += ["", "## Start, memory, size", ""]
     lines += ["| backend | start to first logits, s | peak memory, MB | artefact, MB |"]
     lines += ["|---|--:|--:|--:|"]
@@ -31,6 +34,12 @@ def markdown(measured: dict[str, Any]) -> str:
             f"| {cold['peak_bytes'] / 1e6:.0f} | {measured['artefact_bytes'][name] / 1e6:.1f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _difference_lines(measured: dict[str, Any]) -> list[str]:
+    found = next(iter(measured["threads"].values()))["max_abs_difference"]
+    named = ", ".join(f"{name} {difference:.1e}" for name, difference in found.items())
+    return ["", f"Largest |Δlogit| from eager on the first 32 reviews: {named}."]
 
 
 def _speed_table(found: dict[str, Any], tokenising_ms: float) -> list[str]:

@@ -6,9 +6,10 @@ weights. Needs neither torch nor ONNX Runtime, so that serving starts fast.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from training.files import write_whole
 
 SCHEMA_VERSION = 1
 CERTIFICATE = "parity.json"
@@ -87,7 +88,7 @@ def certify(folder: Path, filename: str, entry: dict[str, Any]) -> None:
         artefacts = {}
     artefacts[filename] = entry
     text = json.dumps({"schema_version": SCHEMA_VERSION, "artefacts": artefacts}, indent=2)
-    write_whole(folder / CERTIFICATE, (text + "\n").encode())
+    write_whole(folder / CERTIFICATE, text + "\n")
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -98,19 +99,6 @@ def read_config(folder: str | Path) -> dict[str, Any]:
             f"{folder}: no {CONFIG} in it; a bundle is a folder such as the best/ of a training run"
         )
     return _read_json(path)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that an interruption leaves the old one, never a half."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

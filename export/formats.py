@@ -26,11 +26,13 @@ class Gate:
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of artefact: its file in the bundle's folder, what it is for, its gate."""
+    """One kind of artefact: its file in the bundle's folder, what it is for, its gate. Without
+    `by_default` it is written only where it is named."""
 
     filename: str
     summary: str
     gate: Gate
+    by_default: bool = True
 
 
 # Float32 sums differ by the order in which kernels add; 1e-4 is hundreds of such roundings and far
@@ -42,10 +44,21 @@ _INT8 = Gate(None, label_agreement=0.99, max_accuracy_loss=0.3, max_mean_differe
 FORMATS: dict[str, Format] = {
     "torchscript": Format("model.ts", "TorchScript: loads with torch alone", _SAME_ARITHMETIC),
     "pt2": Format("model.pt2", "torch.export: TorchScript's successor", _SAME_ARITHMETIC),
+    # Bound to the machine, slow to make, and not for every architecture.
+    "aoti": Format(
+        "model.aoti.pt2",
+        "AOTInductor: torch.export's program compiled for this kind of CPU (only when named)",
+        _SAME_ARITHMETIC,
+        by_default=False,
+    ),
     "onnx": Format("model.onnx", "ONNX in float32", _SAME_ARITHMETIC),
     "onnx-fp16": Format("model.fp16.onnx", "ONNX in float16, for GPUs", _HALF),
     "onnx-int8": Format("model.int8.onnx", "ONNX with int8 weights, for CPUs", _INT8),
 }
+
+
+class NotExportable(ValueError):
+    """This architecture, or this machine, has no such export: one line that says why."""
 
 
 def of_file(filename: str) -> str:

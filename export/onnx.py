@@ -26,7 +26,7 @@ def export_onnx(
     `logits` float32 (B, labels), with `metadata` inside."""
     input_ids = torch.ones(2, 3, dtype=torch.int64)
     dimensions = {0: Dim("batch"), 1: Dim("length", min=1, max=MAX_LENGTH)}
-    with _quiet():
+    with quiet_exporter():
         program = torch.onnx.export(
             onnx_twin(bundle.model, dtype),
             (input_ids, torch.ones_like(input_ids)),
@@ -46,7 +46,7 @@ def export_onnx(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Without what the exporter says about itself: its use of what torch deprecates, that the two
     inputs share their dimensions (they should), that torchvision is not installed, and which
     constants it does not fold."""

@@ -45,7 +45,7 @@ def latency(
     random = np.random.default_rng(0)
     vocabulary_size = min(backend.vocabulary_size for backend in backends.values())
     input_ids = random.integers(1, vocabulary_size, (1, length))
-    times = _in_turns(backends, [(input_ids, np.ones_like(input_ids))], rounds, advance)
+    times = in_turns(backends, [(input_ids, np.ones_like(input_ids))], rounds, advance)
     return {
         name: {f"p{q}": float(np.percentile(each, q)) * 1e3 for q in (50, 90, 99)}
         for name, each in times.items()
@@ -63,7 +63,7 @@ def throughput(
     from the median time of each batch over `rounds`."""
     starts = range(0, len(rows), batch_size)
     batches = [padded(rows[start : start + batch_size]) for start in starts]
-    times = _in_turns(backends, batches, rounds, advance)
+    times = in_turns(backends, batches, rounds, advance)
     return {
         name: len(rows) / float(np.median(np.reshape(each, (rounds, -1)), axis=0).sum())
         for name, each in times.items()
@@ -94,7 +94,7 @@ def tokenising(tokenizer: Any, texts: list[str], max_length: int) -> float:
     return float(np.median(times))
 
 
-def _in_turns(
+def in_turns(
     backends: dict[str, Backend], batches: list[tuple[Ids, Ids]], rounds: int, advance: Advance
 ) -> dict[str, list[float]]:
     """Seconds of every call, round by round: each round runs each batch on every backend, and

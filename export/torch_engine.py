@@ -1,6 +1,7 @@
-"""The engines that are torch: eager, compiled, TorchScript, torch.export."""
+"""The engines that are torch: eager, compiled, TorchScript, torch.export, AOTInductor."""
 
 import io
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,17 @@ def pt2(content: bytes, filename: str, device: str, threads: int | None) -> Any:
     check_device(device)
     module = torch.export.load(io.BytesIO(content)).module()
     return torch_engine(module.to(device), device, threads)
+
+
+def aoti(content: bytes, filename: str, device: str, threads: int | None) -> Any:
+    """An AOTInductor archive's content. Its code is that of the processor it was made on."""
+    from torch._inductor import aoti_load_package  # takes a second to import
+
+    with tempfile.NamedTemporaryFile(suffix=".pt2") as file:  # its loader wants a file
+        file.write(content)
+        file.flush()
+        module = aoti_load_package(file.name)
+    return torch_engine(module, device, threads)
 
 
 def torch_engine(module: Any, device: str, threads: int | None) -> Any:

@@ -11,13 +11,14 @@ import torch
 
 from export.backends import BACKENDS, Engine
 from export.cases import cases
-from export.certificate import certify, read_config, write_whole
+from export.certificate import certify, read_config
 from export.formats import FORMATS
 from export.metadata import metadata_of, vocabulary_size
 from export.parity import Advance, Reference, check, measure
 from export.reviews import LabelledSet
 from export.torch_engine import torch_engine
 from models.bundle import Bundle
+from training.files import write_whole
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime")
 
@@ -55,6 +56,10 @@ class Exporter:
             from export.pt2 import export_pt2
 
             return export_pt2(self.bundle, self.metadata)
+        if name == "aoti":
+            from export.aoti import export_aoti
+
+            return export_aoti(self.bundle, self.metadata)
         if name == "onnx-fp16":
             graph = self._graph(torch.float16)
         elif name == "onnx-int8":
@@ -79,6 +84,7 @@ def write_artefact(
 
     Raises:
         ParityError: the artefact does not answer as the checkpoint does.
+        NotExportable: none can be made.
     """
     folder, filename = exporter.folder, FORMATS[name].filename
     content = exporter.make(name)

@@ -12,8 +12,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.__main__ import main
+from export.__main__ import OPSETS, main
 from export.backends import open_backend
+from export.onnx import OPSET
 from export.quantize import symmetric
 
 SaveBundle = Callable[..., Path]
@@ -168,3 +169,17 @@ def test_a_users_mistake_is_one_line_and_status_2(
     assert main([argument.format(**places) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("opset", [opset for opset in OPSETS if opset != OPSET])
+@pytest.mark.parametrize("architecture", ["gru-encoder", "transformer"])
+def test_every_allowed_operator_set_is_proved_and_written(
+    architecture: str, opset: int, save_bundle: SaveBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.cases.LENGTHS", (1, 9, 256))
+    monkeypatch.setattr("export.cases.BATCHES", (1, 3))
+    folder = save_bundle(architecture, num_layers=1)
+    assert main([str(folder), "--format", "onnx", "--limit", "20", "--opset", str(opset)]) == 0
+    model = onnx.load(folder / "model.onnx")
+    found = {entry.domain: entry.version for entry in model.opset_import}
+    assert found[""] == opset

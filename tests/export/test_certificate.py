@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from export.backends import open_backend
-from export.certificate import CERTIFICATE, certify, read_artefact, verify_artefact, write_whole
+from export.certificate import CERTIFICATE, certify, read_artefact, verify_artefact
+from training.files import write_whole
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """Skipping padding changes neither logits nor their order, and computes less."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
-from export.padding import skip_padding
+from export.padding import ParallelParts, skip_padding
 
 
 class Recorder:
@@ -48,3 +51,76 @@ def test_a_batch_without_padding_is_one_call() -> None:
     engine = Recorder()
     skip_padding(engine)(np.ones((64, 9), np.int64), np.ones((64, 9), np.int64))
     assert engine.shapes == [(64, 9)]
+
+
+class Slow(Recorder):
+    """Takes the longer the more tokens it gets, and lets other threads run meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[str] = set()
+
+    def __call__(self, input_ids: Any, attention_mask: Any) -> Any:
+        self.threads.add(threading.current_thread().name)
+        time.sleep(1e-5 * input_ids.size)
+        return super().__call__(input_ids, attention_mask)
+
+
+def never() -> Any:
+    raise AssertionError("a lone review needs no second engine")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_parts_on_several_threads_answer_in_the_same_order(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    batch_size, steps = int(random.integers(2, 40)), int(random.integers(1, 60))
+    mask = (np.arange(steps) < random.integers(0, steps + 1, batch_size)[:, None]).astype(np.int64)
+    ids = random.integers(0, 1000, (batch_size, steps))
+    engine = Slow()
+    parts = ParallelParts(Recorder(), lambda: engine, workers=int(random.integers(2, 5)))
+    for _ in range(3):
+        np.testing.assert_array_equal(parts(ids, mask), Recorder()(ids, mask))
+    assert sum(b for b, _ in engine.shapes) == 3 * batch_size
+
+
+def test_a_batch_is_shared_by_all_threads_from_its_longest_part_on() -> None:
+    mask = (np.arange(100) < np.arange(1, 33)[:, None] * 3).astype(np.int64)
+    engine = Slow()
+    ParallelParts(Recorder(), lambda: engine, workers=2)(np.ones_like(mask), mask)
+    assert len(engine.threads) == 2
+    assert {shape[1] for shape in engine.shapes[:2]} == {96, 84}
+    two = Slow()
+    ParallelParts(Recorder(), lambda: two, workers=2)(np.ones_like(mask[:2]), mask[:2])
+    assert sorted(two.shapes) == [(1, 3), (1, 6)], "two reviews are one for each thread"
+
+
+def test_a_lone_review_goes_to_the_engine_whose_operators_share_the_threads() -> None:
+    engine = Recorder()
+    ParallelParts(engine, never, workers=2)(np.ones((1, 9), np.int64), np.ones((1, 9), np.int64))
+    assert engine.shapes == [(1, 9)]
+
+
+def test_a_part_that_fails_on_any_thread_fails_the_batch() -> None:
+    def broken(input_ids: Any, attention_mask: Any) -> Any:
+        time.sleep(0.005)
+        if input_ids.shape[1] == 7:
+            raise ValueError("seven")
+        return Recorder()(input_ids, attention_mask)
+
+    parts = ParallelParts(Recorder(), lambda: broken, workers=3, rows=1)
+    for position in range(3, 12):
+        lengths = np.arange(1, 13)
+        lengths[position:] += 20  # the failing part among the first or the last ones
+        lengths[position] = 7
+        mask = (np.arange(40) < lengths[:, None]).astype(np.int64)
+        with pytest.raises(ValueError, match="seven"):
+            parts(np.ones_like(mask), mask)
+
+
+def test_callers_of_one_backend_do_not_wait_for_one_another_in_vain() -> None:
+    mask = (np.arange(30) < np.arange(1, 31)[:, None]).astype(np.int64)
+    ids = np.random.default_rng(0).integers(0, 100, mask.shape)
+    parts = ParallelParts(Recorder(), Slow, workers=2)
+    with ThreadPoolExecutor(4) as callers:
+        for found in callers.map(lambda _: parts(ids, mask), range(16)):
+            np.testing.assert_array_equal(found, Recorder()(ids, mask))

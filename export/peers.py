@@ -1,0 +1,151 @@
+"""What a bundle's backends are held against besides eager: what a user would otherwise have.
+
+    python -m export.benchmark BUNDLE --output DIR --peers loop plain-onnx optimum=encoder.onnx
+
+A peer is no backend: nothing is certified, and nothing but the benchmark opens one. Each is checked
+against the checkpoint before it is timed.
+"""
+
+import difflib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from export.backends import Backend, Engine
+from export.onnx import MAX_LENGTH, quiet_exporter
+from export.torch_engine import torch_engine
+from models.benchmarks.gru import LoopGRU
+from models.bundle import load
+from models.custom_gru_encoder import CustomGRUEncoder
+from models.encoder_decoder import EncoderDecoder
+from models.gru import GRU
+from models.pooling import pool
+from models.pretrained import PretrainedEncoder
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An entry of the table. `takes_file`: it is given as NAME=FILE, an ONNX file."""
+
+    summary: str
+    open: Callable[[Path, Path | None, int], Engine]
+    takes_file: bool = False
+
+
+def check_peers(given: list[str]) -> None:
+    """`ValueError` for a name that is not in the table, a missing file, or one too many."""
+    for text in given:
+        name, _, file = text.partition("=")
+        if name not in PEERS:
+            close = difflib.get_close_matches(name, PEERS, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ValueError(f"--peers: got {name!r}{hint}; allowed are {', '.join(PEERS)}")
+        if PEERS[name].takes_file != bool(file):
+            wanted = f"{name}=FILE" if PEERS[name].takes_file else name
+            raise ValueError(f"--peers: got {text!r}; give it as {wanted}")
+        if file and not Path(file).is_file():
+            raise FileNotFoundError(f"--peers: got {text!r}, but there is no file {file}")
+
+
+def open_peer(text: str, folder: Path, like: Backend, threads: int) -> Backend:
+    """The peer `text` (NAME or NAME=FILE) of the bundle in `folder`, with the call of a backend
+    such as `like`. `ValueError` where the peer does not fit the bundle's architecture."""
+    name, _, file = text.partition("=")
+    engine = PEERS[name].open(folder, Path(file) if file else None, threads)
+    return Backend(name, "cpu", like.labels, like.max_length, like.vocabulary_size, engine)
+
+
+def _loop(folder: Path, _: Path | None, threads: int) -> Engine:
+    model = load(folder).model.float()
+    if not isinstance(model.backbone, CustomGRUEncoder):
+        raise ValueError(f"--peers: loop is the custom GRU's; {folder} holds no custom-gru")
+    for rnns in (model.backbone.forward_rnns, model.backbone.backward_rnns):
+        for number, rnn in enumerate(rnns):
+            assert isinstance(rnn, GRU)
+            written_out = LoopGRU(rnn.input_size, rnn.hidden_size)
+            written_out.load_state_dict(rnn.state_dict())
+            rnns[number] = written_out
+    engine: Engine = torch_engine(model.eval(), "cpu", threads)
+    return engine
+
+
+def _plain_onnx(folder: Path, _: Path | None, threads: int) -> Engine:
+    model = load(folder).model.float().eval()
+    if isinstance(model.backbone, EncoderDecoder | CustomGRUEncoder):
+        raise ValueError(
+            f"--peers: torch.onnx.export alone freezes a recurrence at the example's length, so "
+            f"that {folder} has no plain-onnx"
+        )
+    ids = torch.ones(2, 3, dtype=torch.int64)
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=1, max=MAX_LENGTH)}
+    with quiet_exporter():
+        program = torch.onnx.export(
+            model,
+            (ids, torch.ones_like(ids)),
+            dynamo=True,
+            input_names=["input_ids", "attention_mask"],
+            dynamic_shapes=(sizes, sizes),
+            verbose=False,
+        )
+    assert program is not None
+    buffer = io.BytesIO()
+    program.save(buffer)
+    session = _session(buffer.getvalue(), threads)
+
+    def run(input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        logits: NDArray[np.float32] = session.run(None, feeds)[0]
+        return logits
+
+    return run
+
+
+def _optimum(folder: Path, file: Path | None, threads: int) -> Engine:
+    """The encoder by optimum's file, pooled and classified as the bundle does."""
+    assert file is not None
+    model = load(folder).model.float().eval()
+    if not isinstance(model.backbone, PretrainedEncoder):
+        raise ValueError(f"--peers: optimum exports pretrained encoders; {folder} holds none")
+    session = _session(str(file), threads)
+    inputs = {each.name for each in session.get_inputs()}
+    pooling, head = model.backbone.pooling, model.head
+
+    def run(input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if "token_type_ids" in inputs:
+            feeds["token_type_ids"] = np.zeros_like(input_ids)
+        hidden = torch.from_numpy(session.run(None, feeds)[0])  # (B, T, D)
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = head(
+                pool(hidden, torch.from_numpy(attention_mask), pooling)
+            ).numpy()
+        return logits
+
+    return run
+
+
+def _session(model: bytes | str, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    # The one setting that is not the default: else its idle threads spin on the cores of the
+    # backend whose turn is next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+PEERS: dict[str, Peer] = {
+    "loop": Peer("the custom GRU as the published equations in a plain loop, by torch", _loop),
+    "plain-onnx": Peer(
+        "torch.onnx.export of the checkpoint as it is, by ONNX Runtime", _plain_onnx
+    ),
+    "optimum": Peer("the encoder as optimum exports it, by ONNX Runtime", _optimum, True),
+    "optimum-int8": Peer("the same, quantised by optimum", _optimum, True),
+}

@@ -1,0 +1,130 @@
+"""The benchmark writes what it measured, of peers too, and only of peers that answer alike."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export.__main__ import main as export
+from export.backends import open_backend
+from export.benchmark import main
+from export.onnx import quiet_exporter
+from export.peers import PEERS, check_peers, open_peer
+from models.bundle import load
+
+SaveBundle = Callable[..., Path]
+
+REVIEWS = ["--reviews", "embedded:100", "--limit", "6"]
+
+
+def answers_apart(folder: Path, peer: str) -> float:
+    """The largest |Δlogit| of a peer from eager, over ragged batches."""
+    eager = open_backend(folder, "eager", threads=1)
+    other = open_peer(peer, folder, eager, 1)
+    random = np.random.default_rng(0)
+    found = []
+    for lengths, steps in (([1], 1), ([4, 9, 1], 9), ([40, 17], 40)):
+        ids = random.integers(1, 17, (len(lengths), steps))
+        mask = (np.arange(steps) < np.array(lengths)[:, None]).astype(np.int64)
+        found.append(float(np.abs(other(ids, mask) - eager(ids, mask)).max()))
+    return max(found)
+
+
+@pytest.mark.parametrize(
+    ("peer", "architecture"), [("loop", "custom-gru"), ("plain-onnx", "transformer")]
+)
+def test_a_peer_is_the_same_model(peer: str, architecture: str, save_bundle: SaveBundle) -> None:
+    # float32 sums in another order
+    assert answers_apart(save_bundle(architecture), peer) < 1e-5
+
+
+def test_an_encoder_exported_elsewhere_is_pooled_and_classified_as_the_bundle_does(
+    save_bundle: SaveBundle, tmp_path: Path
+) -> None:
+    folder = save_bundle("bert", pooling="mean")
+    encoder = load(folder).model.backbone.encoder  # type: ignore[union-attr]
+
+    class Hidden(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            return self.encoder(input_ids, attention_mask).last_hidden_state  # type: ignore[operator]
+
+    ids = torch.ones(2, 3, dtype=torch.int64)
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=1, max=256)}
+    with quiet_exporter():
+        torch.onnx.export(
+            Hidden().eval(), (ids, torch.ones_like(ids)), tmp_path / "encoder.onnx", dynamo=True,
+            input_names=["input_ids", "attention_mask"], dynamic_shapes=(sizes, sizes),
+            verbose=False,
+        )  # fmt: skip
+    assert answers_apart(folder, f"optimum={tmp_path / 'encoder.onnx'}") < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("lop", "did you mean 'loop'"),
+        ("loop=x", "give it as loop"),
+        ("optimum", "give it as optimum=FILE"),
+        ("optimum=/no/such.onnx", "there is no file"),
+    ],
+)
+def test_a_wrong_peer_is_refused_in_one_line(given: str, words: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=words) as error:
+        check_peers([given])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_peer_of_another_architecture_is_refused(
+    peer: str, save_bundle: SaveBundle, tmp_path: Path
+) -> None:
+    folder = save_bundle("gru-encoder")
+    eager = open_backend(folder, "eager")
+    (tmp_path / "x.onnx").write_bytes(b"")
+    given = f"{peer}={tmp_path / 'x.onnx'}" if PEERS[peer].takes_file else peer
+    with pytest.raises(ValueError, match=r"--peers: "):
+        open_peer(given, folder, eager, 1)
+
+
+def test_backends_and_peers_are_measured_side_by_side(
+    save_bundle: SaveBundle, tmp_path: Path
+) -> None:
+    folder, output = save_bundle("custom-gru"), tmp_path / "report"
+    assert export([str(folder), "--format", "onnx", *REVIEWS[:2], "--limit", "20"]) == 0
+    arguments = ["--rounds", "1", "--starts", "0", "--batches", "3", "--threads", "1", "2"]
+    given = [str(folder), "--output", str(output), "--peers", "loop", *REVIEWS, *arguments]
+    assert main(given) == 0
+    measured = json.loads((output / "benchmark.json").read_text(encoding="utf-8"))
+    for found in measured["threads"].values():
+        assert set(found["latency_ms"]) == {"eager", "onnx", "loop"}
+        assert set(found["reviews_per_second"]) == {"3"}
+        # float32 sums in another order
+        assert 0 <= found["max_abs_difference"]["loop"] < 1e-5
+        assert 0 <= found["max_abs_difference"]["onnx"] < 1e-5
+    table = (output / "benchmark.md").read_text(encoding="utf-8")
+    assert "| loop |" in table and "Start, memory" not in table
+    assert (output / "benchmark.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--rounds", "0"), ("--batches", "0"), ("--starts", "-1"), ("--peers", "lop")],
+)
+def test_a_users_mistake_is_one_line(
+    option: str,
+    value: str,
+    save_bundle: SaveBundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = save_bundle("ngram-bag")
+    assert main([str(folder), "--output", str(tmp_path / "x"), option, value]) == 2
+    error = capsys.readouterr().err
+    assert option in error and error.count("\n") == 1 and not (tmp_path / "x").exists()
