@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from models.gru import GRU
+from models.gru import GRU, side_by_side
 from models.pooling import check_pooling, pool
 from models.ragged import lengths_of, reorder, reversal, state_at_end, zero_padding
 
@@ -69,8 +69,12 @@ class CustomGRUEncoder(nn.Module):
                 x = torch.cat([forward, backward], dim=2)  # (B, T, 2H)
             x = self.dropout(x)
             short = first_only and layer == self.num_layers - 1
-            forward, _ = forward_rnn(x[:, :1] if short else x, zeros)  # (B, T or 1, H)
-            backward, _ = backward_rnn(reorder(x, index), zeros)  # (B, T, H), read from the end
+            from_end = reorder(x, index)
+            if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+                forward, _ = forward_rnn(x[:, :1] if short else x, zeros)  # (B, T or 1, H)
+                backward, _ = backward_rnn(from_end, zeros)  # (B, T, H)
+            else:
+                forward, backward = _both(forward_rnn, backward_rnn, x, from_end, zeros, short)
             end = state_at_end(backward, zeros[0], lengths)
             states.append(
                 state_at_end(forward, zeros[0], lengths.clamp(max=forward.shape[1])) + end
@@ -78,3 +82,23 @@ class CustomGRUEncoder(nn.Module):
             # The backward direction comes to step 0 last: its output there is its final state.
             backward = end.unsqueeze(1) if short else reorder(backward, index)
         return zero_padding(forward + backward, mask[:, : forward.shape[1]]), torch.stack(states)
+
+
+def _both(
+    forward_rnn: nn.Module,
+    backward_rnn: nn.Module,
+    x: Tensor,
+    from_end: Tensor,
+    zeros: Tensor,
+    short: bool,
+) -> tuple[Tensor, Tensor]:
+    """The outputs of the two directions from `zeros` (1, B, H), (B, T, H) each, step by step
+    together; with `short`, the forward one's at step 0 alone, (B, 1, H)."""
+    assert isinstance(forward_rnn, GRU) and isinstance(backward_rnn, GRU)
+    if short:
+        forward, _ = forward_rnn(x[:, :1], zeros)
+        backward, _ = backward_rnn(from_end, zeros)
+    else:
+        rnns, inputs = [forward_rnn, backward_rnn], [x, from_end]
+        forward, backward = side_by_side(rnns, inputs, zeros.expand(2, -1, -1))
+    return forward, backward

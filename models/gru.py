@@ -4,12 +4,13 @@ B batch, T steps, I input size, H hidden size.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
 from torch import Tensor
 
-from models.recurrence import Recurrence, unrolled
+from models.recurrence import recurrence, unrolled
 
 
 class GRU(nn.Module):
@@ -54,17 +55,38 @@ class GRU(nn.Module):
 
         Returns the state after every step (B, T, H) and the last one (1, B, H).
         """
-        w_i = torch.cat([self.w_ir, self.w_iz, self.w_in])  # (3H, I)
-        b_i = torch.cat([self.b_ir, self.b_iz, self.b_in])  # (3H,)
-        w_h = torch.cat([self.w_hr, self.w_hz, self.w_hn])  # (3H, H)
-        b_h = torch.cat([self.b_hr, self.b_hz, self.b_hn])  # (3H,)
-        state = hidden_states[0]  # (B, H)
-
+        w_i, w_h, b_i, b_h = self.stacked()
         if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
-            outputs = unrolled(inputs, state, w_i, w_h, b_i, b_h)
+            outputs = unrolled(inputs, hidden_states[0], w_i, w_h, b_i, b_h)
         else:
-            # In the weights' own precision, under autocast too: a state is a sum of many steps.
-            with torch.autocast(inputs.device.type, enabled=False):
-                dtype = w_h.dtype
-                outputs = Recurrence.apply(inputs.to(dtype), state.to(dtype), w_i, w_h, b_i, b_h)[0]
+            outputs = side_by_side([self], [inputs], hidden_states)[0]
         return outputs, outputs[:, -1].unsqueeze(0)
+
+    def stacked(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The gates' parameters in the order r, z, n: (3H, I), (3H, H), (3H,), (3H,)."""
+        return (
+            torch.cat([self.w_ir, self.w_iz, self.w_in]),
+            torch.cat([self.w_hr, self.w_hz, self.w_hn]),
+            torch.cat([self.b_ir, self.b_iz, self.b_in]),
+            torch.cat([self.b_hr, self.b_hz, self.b_hn]),
+        )
+
+
+def side_by_side(
+    grus: Sequence[GRU], inputs: Sequence[Tensor], hidden_states: Tensor
+) -> list[Tensor]:
+    """The outputs (B, T, H) of several GRUs of one shape, each over its own `inputs` (B, T, I) from
+    its own state, of `hidden_states` (D, B, H), step by step together: the two directions of a
+    bidirectional one cost less so than one after the other."""
+    parameters = zip(*(gru.stacked() for gru in grus), strict=True)
+    w_i, w_h, b_i, b_h = (_stack(parts) for parts in parameters)
+    # In the weights' own precision, under autocast too: a state is a sum of many steps.
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        x = _stack([sequence.transpose(0, 1) for sequence in inputs]).to(w_h.dtype)
+        states = recurrence(x, hidden_states.to(w_h.dtype), w_i, w_h, b_i, b_h)  # (T, B, D, H)
+    return list(states.transpose(0, 1).unbind(2))
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    """`torch.stack`, which copies even where there is only one."""
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))

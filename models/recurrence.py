@@ -1,11 +1,14 @@
-"""The steps of a GRU with a backward pass written by hand: fewer, larger operations.
+"""The steps of a GRU in few, large operations, with a backward pass written by hand.
 
 Autograd over a Python loop keeps some ten results a step and replays as many small operations.
-Here the derivatives of the gates are computed for all steps at once, a step of the backward pass
-is one product and two element-wise operations, and the gradient of each weight matrix is a single
-product over all steps (Appleyard et al. 2016, https://arxiv.org/abs/1604.01946, section 3).
+Here a step forward is one product and four element-wise operations, in place; the derivatives of
+the gates are computed for all steps at once; a step of the backward pass is one product and two
+element-wise operations; and the gradient of each weight matrix is a single product over all steps
+(Appleyard et al. 2016, https://arxiv.org/abs/1604.01946, section 3). Directions that are read side
+by side share the element-wise operations of their steps.
 
-B batch, T steps, I input size, H hidden size. The gates are stacked in the order r, z, n.
+B batch, T steps, I input size, H hidden size, D directions. The gates are stacked in the order
+r, z, n.
 """
 
 from typing import Any
@@ -14,6 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
+
+# Inference computes the inputs' share of the gates for some steps ahead: for few enough that it is
+# still in the cache when its step comes, for enough that one product is worth it.
+STEPS_AHEAD = 32
+ELEMENTS_AHEAD = 2**17  # of states, over those steps
+# From so many elements a step on, tanh a = 2σ(2a) − 1 costs less on a CPU than torch's tanh, though
+# it is one operation more.
+WIDE = 2048
 
 
 def unrolled(
@@ -47,37 +58,104 @@ def unrolled(
     return torch.stack(states, dim=1)
 
 
+def recurrence(*arguments: Tensor) -> Tensor:
+    """The states after each step, (T, B, D, H), of D directions, each read from step 0 on.
+
+    Differentiable, twice too. Exports follow `unrolled` instead.
+
+    Args:
+        arguments: inputs (D, T, B, I), initial states (D, B, H), w_i (D, 3H, I), w_h (D, 3H, H),
+            b_i (D, 3H), b_h (D, 3H); all of one dtype and on one device.
+    """
+    if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
+        states: Tensor = Recurrence.apply(*arguments)[0]
+        return states
+    inputs, initial = arguments[:2]
+    chunk = min(inputs.shape[1], STEPS_AHEAD, max(1, ELEMENTS_AHEAD // max(1, initial.numel())))
+    return _forward(chunk, *arguments)[0][1:]
+
+
+def _forward(
+    chunk: int, inputs: Tensor, initial: Tensor, w_i: Tensor, w_h: Tensor, b_i: Tensor, b_h: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All states (T + 1, B, D, H); and of the last `chunk` steps r, z and the state's share of the
+    candidate (chunk, B, D, 3H), and the candidate (chunk, B, D, H)."""
+    directions, steps, batch_size, width = inputs.shape
+    hidden = w_h.shape[2]
+    states = initial.new_empty(steps + 1, batch_size, directions, hidden)
+    states[0] = initial.transpose(0, 1)
+    gates = initial.new_empty(chunk, batch_size, directions, 3 * hidden)
+    n = initial.new_empty(chunk, batch_size, directions, hidden)
+    gates_ahead = gates.view(-1, directions, 3 * hidden)[..., : 2 * hidden].unbind(1)
+    n_ahead = n.view(-1, directions, hidden).unbind(1)
+    b_gates = torch.cat([b_i[:, : 2 * hidden] + b_h[:, : 2 * hidden], b_h[:, 2 * hidden :]], dim=1)
+    # Contiguous: else the product would transpose the matrix again at every step.
+    matrices = [w.t().contiguous() for w in w_h]  # (H, 3H) each
+    views = _views(gates, n)
+    wide = initial.numel() >= WIDE
+    scale = 2 if wide else 1  # of the candidate's argument
+    for start in range(0, steps, chunk):
+        x = inputs[:, start : start + chunk].reshape(directions, -1, width)  # (D, chunk · B, I)
+        gates.copy_(b_gates)
+        n.copy_(scale * b_i[:, 2 * hidden :])
+        for x_d, gates_d, n_d, w_d in zip(x, gates_ahead, n_ahead, w_i, strict=True):
+            gates_d[: len(x_d)].addmm_(x_d, w_d[: 2 * hidden].t())
+            n_d[: len(x_d)].addmm_(x_d, w_d[2 * hidden :].t(), alpha=scale)
+        _advance(states[start : start + chunk + 1], views, matrices, wide)
+    return states, gates, n
+
+
+Views = list[tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor, Tensor, Tensor]]
+
+
+def _views(gates: Tensor, n: Tensor) -> Views:
+    """Of each step: the gates of each direction (B, 3H), then over all directions r and z (., 2H),
+    r, z, the state's share of the candidate, and the candidate (., H)."""
+    hidden = n.shape[3]
+    flat = gates.flatten(1, 2)  # (chunk, B · D, 3H)
+    by_direction = [part.unbind() for part in gates.unbind(2)]
+    return list(
+        zip(
+            zip(*by_direction, strict=True),
+            flat[..., : 2 * hidden].unbind(),
+            flat[..., :hidden].unbind(),
+            flat[..., hidden : 2 * hidden].unbind(),
+            flat[..., 2 * hidden :].unbind(),
+            n.flatten(1, 2).unbind(),
+            strict=True,
+        )
+    )
+
+
+def _advance(states: Tensor, views: Views, matrices: list[Tensor], wide: bool) -> None:
+    """Fills `states` (steps + 1, B, D, H) from the first on; `views` hold the inputs' share of the
+    gates, and afterwards the gates. `matrices` (H, 3H) are each direction's W_hᵀ. The
+    candidate's argument, so far, is doubled where `wide`."""
+    minus_one = states.new_full((), -1.0)
+    flat = states.flatten(1, 2).unbind()
+    by_direction = zip(*(part.unbind() for part in states.unbind(2)), strict=True)
+    # Not strict: the last chunk may have fewer steps than there are views.
+    for h_d, h, next_h, (gates_d, rz, r, z, from_h, n) in zip(by_direction, flat, flat[1:], views):  # noqa: B905
+        for product, state, matrix in zip(gates_d, h_d, matrices):  # noqa: B905
+            product.addmm_(state, matrix)
+        rz.sigmoid_()
+        if wide:
+            n.addcmul_(r, from_h, value=2).sigmoid_()
+            torch.add(minus_one, n, alpha=2, out=n)
+        else:
+            n.addcmul_(r, from_h).tanh_()
+        torch.lerp(n, h, z, out=next_h)  # (1 − z) ⊙ n + z ⊙ h
+
+
 class Recurrence(torch.autograd.Function):
-    """`unrolled`, with the same arguments and result. All tensors share one dtype and device."""
+    """`recurrence` where a gradient is wanted: of the same arguments the same result, then what
+    backward needs."""
 
     @staticmethod
-    def forward(
-        inputs: Tensor, initial: Tensor, w_i: Tensor, w_h: Tensor, b_i: Tensor, b_h: Tensor
-    ) -> tuple[Tensor, ...]:
-        """The states (B, T, H), then what backward needs: all states, r and z, n, and the state's
-        share of the candidate, one step after the other."""
-        batch_size, steps, _ = inputs.shape
-        hidden = w_h.shape[1]
-        x = _by_step(inputs)  # (T·B, I)
-        bias = b_i[: 2 * hidden] + b_h[: 2 * hidden]
-        rz = torch.addmm(bias, x, w_i[: 2 * hidden].t()).view(steps, batch_size, 2 * hidden)
-        n = torch.addmm(b_i[2 * hidden :], x, w_i[2 * hidden :].t())
-        n = n.view(steps, batch_size, hidden)
-        states = initial.new_empty(steps + 1, batch_size, hidden)
-        states[0] = initial
-        from_h = torch.empty_like(n)
-        r, z = rz[..., :hidden].unbind(), rz[..., hidden:].unbind()
-        w_rz, w_n = w_h.t().split([2 * hidden, hidden], dim=1)  # (H, 2H), (H, H)
-        # Contiguous: else the product transposes the matrix again at every step.
-        w_rz, w_n, b_n = w_rz.contiguous(), w_n.contiguous(), b_h[2 * hidden :]
-        each = zip(rz.unbind(), r, z, n.unbind(), from_h.unbind(), states[:-1].unbind(),
-                   states[1:].unbind(), strict=True)  # fmt: skip
-        for rz_t, r_t, z_t, n_t, from_h_t, h, next_h in each:
-            rz_t.addmm_(h, w_rz).sigmoid_()
-            torch.addmm(b_n, h, w_n, out=from_h_t)
-            n_t.addcmul_(r_t, from_h_t).tanh_()
-            torch.lerp(n_t, h, z_t, out=next_h)  # (1 − z) ⊙ n + z ⊙ h
-        return states[1:].transpose(0, 1), states, rz, n, from_h
+    def forward(*arguments: Tensor) -> tuple[Tensor, ...]:
+        """As `_forward`, of all steps."""
+        results = _forward(arguments[0].shape[1], *arguments)
+        return results[0][1:], *results
 
     @staticmethod
     def setup_context(
@@ -94,13 +172,18 @@ class Recurrence(torch.autograd.Function):
         if grad is None:
             return (None,) * 6
         arguments, results = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
-        if torch.is_grad_enabled():  # a gradient of the gradient is wanted: autograd's own
-            wanted = [
-                a for a, needed in zip(arguments, ctx.needs_input_grad, strict=True) if needed
-            ]
-            found = iter(torch.autograd.grad(unrolled(*arguments), wanted, grad, create_graph=True))
-            return tuple(next(found) if needed else None for needed in ctx.needs_input_grad)
-        return _backward(grad, *arguments, *results)
+        if not torch.is_grad_enabled():
+            return _backward(grad, *arguments, *results)
+        # A gradient of the gradient is wanted: autograd's own.
+        wanted = [a for a, needed in zip(arguments, ctx.needs_input_grad, strict=True) if needed]
+        states = torch.stack([_unrolled(*parts) for parts in zip(*arguments, strict=True)], dim=2)
+        found = iter(torch.autograd.grad(states, wanted, grad, create_graph=True))
+        return tuple(next(found) if needed else None for needed in ctx.needs_input_grad)
+
+
+def _unrolled(inputs: Tensor, *others: Tensor) -> Tensor:
+    """`unrolled`, steps first: `inputs` (T, B, I) -> (T, B, H)."""
+    return unrolled(inputs.transpose(0, 1), *others).transpose(0, 1)
 
 
 def _backward(
@@ -112,44 +195,56 @@ def _backward(
     b_i: Tensor,
     b_h: Tensor,
     states: Tensor,
-    rz: Tensor,
+    found: Tensor,
     n: Tensor,
-    from_h: Tensor,
 ) -> tuple[Tensor, ...]:
-    steps, batch_size, hidden = n.shape
-    r, z = rz[..., :hidden], rz[..., hidden:]
-    before = states[:-1]  # (T, B, H)
+    steps, batch_size, directions, hidden = n.shape
+    r, z, from_h = found.split(hidden, dim=3)
+    before = states[:-1]  # (T, B, D, H)
     # What the gradient of the state is multiplied with to give that of each gate's argument. In
     # place where it can be: at these sizes, fresh memory costs more than the arithmetic.
     through_n = torch.addcmul(n.new_ones(()), n, n, value=-1)  # 1 − n²
-    through_n.addcmul_(through_n, z, value=-1)  # (1 − z)(1 − n²), (T, B, H)
-    gates = n.new_empty(steps, batch_size, 3, hidden)  # of r, z and the state's share of n
+    through_n.addcmul_(through_n, z, value=-1)  # (1 − z)(1 − n²), (T, B, D, H)
+    gates = n.new_empty(steps, batch_size, directions, 3, hidden)  # r, z, the state's share of n
     slope = torch.addcmul(r, r, r, value=-1)  # r(1 − r)
-    torch.mul(slope.mul_(from_h), through_n, out=gates[:, :, 0])
+    torch.mul(slope.mul_(from_h), through_n, out=gates[..., 0, :])
     torch.addcmul(z, z, z, value=-1, out=slope)  # z(1 − z)
-    torch.sub(before, n, out=gates[:, :, 1])
-    gates[:, :, 1].mul_(slope)
-    torch.mul(through_n, r, out=gates[:, :, 2])
+    torch.sub(before, n, out=gates[..., 1, :])
+    gates[..., 1, :].mul_(slope)
+    torch.mul(through_n, r, out=gates[..., 2, :])
 
-    # The gradients of `states`: each step adds its own to the one before, (T + 1, B, H).
-    state = torch.cat([torch.zeros_like(initial).unsqueeze(0), grad.transpose(0, 1)])
-    flat = gates.view(steps, batch_size, 3 * hidden)
-    each = zip(state[1:].unbind(), state[:-1].unbind(), z.unbind(), gates.unbind(), flat.unbind(),
-               strict=True)  # fmt: skip
-    for after, earlier, z_t, gates_t, flat_t in reversed(list(each)):
-        gates_t.mul_(after.unsqueeze(1))
-        earlier.addcmul_(after, z_t).addmm_(flat_t, w_h)
-
-    flat = flat.view(-1, 3 * hidden)  # (T·B, 3H)
-    grad_w_h = flat.t() @ before.reshape(-1, hidden)
+    # The gradients of `states`: each step adds its own to the one before.
+    state = torch.cat([torch.zeros_like(states[:1]), grad])  # (T + 1, B, D, H)
+    _retreat(state, z, gates, w_h)
+    flat = gates.flatten(3).flatten(0, 1)  # (T·B, D, 3H)
     grad_b_h = flat.sum(0)
-    torch.mul(state[1:], through_n, out=gates[:, :, 2])  # from here on of the inputs' share of n
-    grad_w_i = flat.t() @ _by_step(inputs)
-    grad_b_i = torch.cat([grad_b_h[: 2 * hidden], flat[:, 2 * hidden :].sum(0)])
-    grad_inputs = (flat @ w_i).view(steps, batch_size, -1).transpose(0, 1)
-    return grad_inputs, state[0], grad_w_i, grad_w_h, grad_b_i, grad_b_h
+    grad_w_h = _transposed_products(flat, before.flatten(0, 1))
+    torch.mul(state[1:], through_n, out=gates[..., 2, :])  # from here on of the inputs' share of n
+    x = inputs.flatten(1, 2).transpose(0, 1)  # (T·B, D, I)
+    grad_w_i = _transposed_products(flat, x)
+    grad_b_i = torch.cat([grad_b_h[:, : 2 * hidden], flat[..., 2 * hidden :].sum(0)], dim=1)
+    grad_inputs = torch.stack([part @ w for part, w in zip(flat.unbind(1), w_i, strict=True)])
+    grad_inputs = grad_inputs.view(directions, steps, batch_size, -1)
+    return grad_inputs, state[0].transpose(0, 1), grad_w_i, grad_w_h, grad_b_i, grad_b_h
 
 
-def _by_step(sequence: Tensor) -> Tensor:
-    """(B, T, D) -> (T·B, D), one step after the other."""
-    return sequence.transpose(0, 1).reshape(-1, sequence.shape[2])
+def _retreat(state: Tensor, z: Tensor, gates: Tensor, w_h: Tensor) -> None:
+    """Steps back: turns the gradients of the results into those of the states, `state`
+    (T + 1, B, D, H), and the factors `gates` (T, B, D, 3, H) into the gradients of the gates."""
+    flat, factors = state.flatten(1, 2).unbind(), gates.flatten(1, 2).unbind()
+    by_direction = zip(*(part.unbind() for part in state[:-1].unbind(2)), strict=True)
+    gates_by_direction = zip(*(part.unbind() for part in gates.flatten(3).unbind(2)), strict=True)
+    matrices = w_h.unbind()
+    each = zip(flat[1:], flat[:-1], z.flatten(1, 2).unbind(), factors, by_direction,
+               gates_by_direction, strict=True)  # fmt: skip
+    for after, earlier, z_t, gates_t, earlier_d, gates_d in reversed(list(each)):
+        gates_t.mul_(after.unsqueeze(1))
+        earlier.addcmul_(after, z_t)
+        for target, gradient, matrix in zip(earlier_d, gates_d, matrices):  # noqa: B905
+            target.addmm_(gradient, matrix)
+
+
+def _transposed_products(left: Tensor, right: Tensor) -> Tensor:
+    """(R, D, M), (R, D, K) -> (D, M, K), summed over the rows R."""
+    pairs = zip(left.unbind(1), right.unbind(1), strict=True)
+    return torch.stack([a.t() @ b for a, b in pairs])

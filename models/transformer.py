@@ -12,6 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.normalization import layer_norm, normalized
 from models.pooling import check_pooling, pool
 from models.ragged import masked_softmax
 
@@ -33,10 +34,9 @@ class LayerNorm(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., hidden_size) -> (..., hidden_size)"""
-        # In this order and with these operations ONNX Runtime fuses it into one kernel.
-        centred = inputs - inputs.mean(dim=-1, keepdim=True)
-        variance = centred.pow(2).mean(dim=-1, keepdim=True)
-        return centred / torch.sqrt(variance + self.eps) * self.weight + self.bias
+        if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return normalized(inputs, self.weight, self.bias, self.eps)
+        return layer_norm(inputs, self.weight, self.bias, self.eps)
 
 
 class MultiHeadedAttention(nn.Module):
@@ -80,8 +80,14 @@ class MultiHeadedAttention(nn.Module):
     ) -> Tensor:
         """`queries` (B, heads, Q, w), `keys` and `values` (B, heads, T, w), `mask` (B, T) ->
         attended values, heads merged (B, Q, heads · w)."""
-        weights = self.get_attention_weights(queries, keys, mask)  # (B, heads, Q, T)
-        return self.merge_heads(weights @ values)
+        # `get_attention_weights` @ values, without keeping the weights: those of a review over
+        # nothing are 0 here too. Differentiable once; twice under
+        # `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
+        real = None if mask is None else (mask != 0)[:, None, None, :]  # (B, 1, 1, T)
+        attended = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=real, scale=1 / math.sqrt(self.head_size)
+        )
+        return self.merge_heads(attended)
 
     def forward(
         self, hidden_states: Tensor, mask: Tensor | None = None, num_queries: int | None = None

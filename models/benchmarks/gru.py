@@ -3,22 +3,20 @@
     python -m models.benchmarks.gru --output docs/benchmarks/gru.json
 
 Interleaved in one process: every round times each implementation once, with its backward pass and
-without. Medians, and ratios to `nn.GRU` (above 1: faster than it).
+without. Medians, and ratios to `nn.GRU` (above 1: faster than it). "products" is the least that any
+implementation of the forward pass has to do: the inputs' product, and the state's at every step.
 """
 
 import argparse
-import json
-import statistics
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.gru import GRU
+from models.benchmarks.timing import Call, Key, medians, passes, write
+from models.gru import GRU, side_by_side
 
 SHAPES = ((32, 256, 256, 256), (1, 128, 256, 256))
 """B reviews, T steps, I input size, H hidden size."""
@@ -39,31 +37,50 @@ class LoopGRU(GRU):
         return torch.stack(states, dim=1), h.unsqueeze(0)
 
 
+class Both(nn.Module):
+    """Two directions of our own, side by side or one after the other."""
+
+    def __init__(self, width: int, hidden: int, together: bool) -> None:
+        super().__init__()
+        self.ways = nn.ModuleList([GRU(width, hidden), GRU(width, hidden)])
+        self.together = together
+
+    def forward(self, inputs: Tensor, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
+        """As a bidirectional `nn.GRU`, but for the final states, which nothing here reads."""
+        ahead, back = self.ways
+        assert isinstance(ahead, GRU) and isinstance(back, GRU)
+        flipped = inputs.flip(1)
+        if self.together:
+            forward, backward = side_by_side([ahead, back], [inputs, flipped], hidden_states)
+        else:
+            forward, backward = (
+                ahead(inputs, hidden_states[:1])[0],
+                back(flipped, hidden_states[1:])[0],
+            )
+        return torch.cat([forward, backward.flip(1)], dim=2), hidden_states
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Time every shape, print a table, write JSON."""
     parser = argparse.ArgumentParser(prog="python -m models.benchmarks.gru", description=__doc__)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--shape", type=int, nargs=4, action="append", metavar=("B", "T", "I", "H"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/gru.json"))
     given = parser.parse_args(arguments)
-    torch.set_num_threads(given.threads)
     rows: list[dict[str, Any]] = []
-    for shape in given.shape or SHAPES:
-        rows += measure(tuple(shape), given.rounds, torch.device(given.device))
-    result = {
-        "command": " ".join(["python -m models.benchmarks.gru", *(arguments or sys.argv[1:])]),
-        "torch": torch.__version__,
-        "threads": given.threads,
-        "rows": rows,
-    }
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for threads in given.threads:
+        torch.set_num_threads(threads)
+        for shape in given.shape or SHAPES:
+            found = measure(tuple(shape), given.rounds, torch.device(given.device))
+            rows += [{"threads": threads} | row for row in found]
+    write(given.output, "gru", arguments, rows)
     for row in rows:
         print(
-            f"{row['shape']!s:>22} {row['what']:<9} {row['implementation']:<8} "
-            f"{1e3 * row['seconds']:9.2f} ms  {row['ratio_to_nn_gru']:5.2f} x nn.GRU"
+            f"{row['threads']} threads {row['shape']!s:>20} {row['what']:<9} "
+            f"{row['implementation']:<23} {1e3 * row['seconds']:9.2f} ms "
+            f"{row['ratio_to_nn_gru']:5.2f} x nn.GRU"
         )
     return 0
 
@@ -73,56 +90,56 @@ def measure(
 ) -> list[dict[str, Any]]:
     """A row for each implementation and pass; `shape` is (B, T, I, H), seconds are medians."""
     batch_size, steps, width, hidden = shape
-    models = {
-        "nn.GRU": nn.GRU(width, hidden, batch_first=True),
-        "GRU": GRU(width, hidden),
-        "loop": LoopGRU(width, hidden),
+    models: dict[tuple[str, str], nn.Module] = {
+        ("nn.GRU", "nn.GRU"): nn.GRU(width, hidden, batch_first=True),
+        ("GRU", "nn.GRU"): GRU(width, hidden),
+        ("loop", "nn.GRU"): LoopGRU(width, hidden),
+        ("nn.GRU, both directions", "nn.GRU, both directions"): nn.GRU(
+            width, hidden, batch_first=True, bidirectional=True
+        ),
+        ("GRU, side by side", "nn.GRU, both directions"): Both(width, hidden, True),
+        ("GRU, one by one", "nn.GRU, both directions"): Both(width, hidden, False),
     }
     inputs = torch.randn(batch_size, steps, width, device=device, requires_grad=True)
-    state = torch.zeros(1, batch_size, hidden, device=device)
-    calls = {
-        (name, what): _call(model.to(device), inputs, state, what)
-        for name, model in models.items()
-        for what in ("training", "inference")
-    }
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
-    for number in range(rounds + 1):
-        for key, call in calls.items():
-            elapsed = _timed(call, device)
-            if number:  # the first round warms up
-                seconds[key].append(elapsed)
-    medians = {key: statistics.median(values) for key, values in seconds.items()}
+    calls: dict[Key, Call] = {}
+    for (name, peer), model in models.items():
+        model.to(device)
+        state = torch.zeros(1 + ("both" in peer), batch_size, hidden, device=device)
+        leaves = [inputs, *model.parameters()]
+
+        def run(x: Tensor, model: nn.Module = model, state: Tensor = state) -> Tensor:
+            outputs: Tensor = model(x, state)[0]
+            return outputs
+
+        for what, call in passes(run, [inputs], leaves).items():
+            calls[name, peer, what] = call
+    calls["products", "nn.GRU", "inference"] = products(inputs, hidden)
+    found = medians(calls, rounds, device)
     return [
         {
             "shape": list(shape),
             "what": what,
             "implementation": name,
-            "seconds": median,
-            "ratio_to_nn_gru": medians["nn.GRU", what] / median,
+            "seconds": seconds,
+            "ratio_to_nn_gru": found[peer, peer, what] / seconds,
         }
-        for (name, what), median in medians.items()
+        for (name, peer, what), seconds in found.items()
     ]
 
 
-def _call(model: nn.Module, inputs: Tensor, state: Tensor, what: str) -> Callable[[], None]:
-    def train() -> None:
-        model.zero_grad()
-        inputs.grad = None
-        model(inputs, state)[0].sum().backward()
+def products(inputs: Tensor, hidden: int) -> Call:
+    """The matrix products of one direction's forward pass, in the fastest form found."""
+    x = inputs.detach()
+    w_i, w_h = x.new_ones(3 * hidden, x.shape[2]), x.new_ones(hidden, 3 * hidden)
+    state, gates = x.new_ones(len(x), hidden), x.new_ones(len(x), 3 * hidden)
 
     @torch.inference_mode()
-    def infer() -> None:
-        model(inputs.detach(), state)
+    def run() -> None:
+        F.linear(x, w_i)
+        for _ in range(x.shape[1]):
+            torch.mm(state, w_h, out=gates)
 
-    return train if what == "training" else infer
-
-
-def _timed(call: Callable[[], None], device: torch.device) -> float:
-    began = time.perf_counter()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return run
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from models.gru import GRU
+from models.gru import GRU, side_by_side
+from models.recurrence import STEPS_AHEAD, WIDE, recurrence
 
 # The two compute the same sums in another order: a few units in the last place of float64.
 EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
@@ -77,6 +78,86 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradgradcheck(run, arguments)
 
 
+def test_without_gradients_the_states_are_the_same() -> None:
+    # More steps than are computed ahead at a time, and not a multiple of them.
+    torch.manual_seed(0)
+    gru = GRU(5, 4).double()
+    inputs, state = batch(3, 2 * STEPS_AHEAD + 7, gru)
+    expected, _ = gru(inputs, state)
+    with torch.inference_mode():
+        torch.testing.assert_close(gru(inputs, state)[0], expected.detach(), **EXACT)
+    torch.testing.assert_close(expected, same_as_torch(gru)(inputs, state)[0], **EXACT)
+
+
+def test_many_elements_a_step_give_what_few_do() -> None:
+    torch.manual_seed(0)
+    gru = GRU(5, 64).double()
+    inputs, state = batch(WIDE // 64, 3, gru)
+    found, _ = gru(inputs, state)
+    expected, _ = same_as_torch(gru)(inputs, state)
+    torch.testing.assert_close(found, expected, **EXACT)
+    factors = torch.randn_like(found)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, [inputs, state], factors),
+        torch.autograd.grad(expected, [inputs, state], factors),
+        **EXACT,
+    )
+    few = torch.cat(
+        [gru(x, h)[0] for x, h in zip(inputs.split(2), state.split(2, dim=1), strict=True)]
+    )
+    torch.testing.assert_close(found, few, **EXACT)
+
+
+def bidirectional(forward: GRU, backward: GRU) -> nn.GRU:
+    theirs = nn.GRU(
+        forward.input_size, forward.hidden_size, batch_first=True, bidirectional=True
+    ).to(forward.w_ir.dtype)
+    with torch.no_grad():
+        for ours, suffix in ((forward, ""), (backward, "_reverse")):
+            for name, parameter in same_as_torch(ours).named_parameters():
+                getattr(theirs, name + suffix).copy_(parameter)
+    return theirs
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(3, 7), (1, 40), (2, 1)])
+def test_two_directions_side_by_side_equal_torchs_bidirectional_one(
+    batch_size: int, steps: int
+) -> None:
+    torch.manual_seed(0)
+    ours = [GRU(5, 4).double(), GRU(5, 4).double()]
+    theirs = bidirectional(*ours)
+    inputs, _ = batch(batch_size, steps, ours[0])
+    state = torch.randn(2, batch_size, 4, dtype=torch.float64, requires_grad=True)
+    expected, _ = theirs(inputs, state)
+    forward, backward = side_by_side(ours, [inputs, inputs.flip(1)], state)
+    found = torch.cat([forward, backward.flip(1)], dim=2)
+    torch.testing.assert_close(found, expected, **EXACT)
+    with torch.no_grad():
+        alone = side_by_side(ours, [inputs, inputs.flip(1)], state)
+    torch.testing.assert_close(alone, [forward.detach(), backward.detach()], **EXACT)
+
+    weights = torch.randn_like(found)
+    parameters = [parameter for gru in ours for parameter in gru.parameters()]
+    gradients = torch.autograd.grad((found * weights).sum(), [inputs, state, *parameters])
+    wanted = torch.autograd.grad((expected * weights).sum(), [inputs, state, *theirs.parameters()])
+    torch.testing.assert_close(gradients[:2], wanted[:2], **EXACT)
+    names = [name for name, _ in ours[0].named_parameters()]
+    for number, suffix in enumerate(("", "_reverse")):
+        first = 2 + number * len(names)
+        by_name = dict(zip(names, gradients[first : first + len(names)], strict=True))
+        for kind, side, torchs in zip("wwbb", "ihih", wanted[2 + 4 * number :], strict=False):
+            stacked = torch.cat([by_name[f"{kind}_{side}{gate}"] for gate in "rzn"])
+            torch.testing.assert_close(stacked, torchs, **EXACT, msg=f"{kind}_{side}{suffix}")
+
+
+def test_two_directions_gradcheck() -> None:
+    torch.manual_seed(0)
+    shapes = [(2, 3, 2, 3), (2, 2, 2), (2, 6, 3), (2, 6, 2), (2, 6), (2, 6)]
+    arguments = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(recurrence, arguments)
+    assert torch.autograd.gradgradcheck(recurrence, arguments)
+
+
 def test_what_needs_no_gradient_gets_none() -> None:
     gru = GRU(5, 4)
     gru.w_ir.requires_grad_(False)
@@ -123,10 +204,11 @@ def test_a_replaced_parameter_is_the_one_that_is_read(name: str) -> None:
     torch.testing.assert_close(after, same_as_torch(gru)(inputs, state)[0], **EXACT)
 
 
-def test_float32_equals_torchs() -> None:
+@pytest.mark.parametrize(("batch_size", "hidden_size"), [(3, 4), (32, 64)])
+def test_float32_equals_torchs(batch_size: int, hidden_size: int) -> None:
     torch.manual_seed(0)
-    gru = GRU(5, 4)
-    inputs, state = batch(3, 20, gru)
+    gru = GRU(5, hidden_size)
+    inputs, state = batch(batch_size, 20, gru)
     outputs, _ = gru(inputs, state)
     assert outputs.dtype == torch.float32
     # Rounding of 20 steps of float32.

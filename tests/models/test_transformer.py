@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from models.normalization import BLOCK, layer_norm, normalized
 from models.transformer import (
     LayerNorm,
     MultiHeadedAttention,
@@ -61,8 +64,69 @@ def test_layer_norm_equals_torchs(shape: tuple[int, ...]) -> None:
 
 
 def test_layer_norm_gradcheck() -> None:
-    inputs = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(LayerNorm(4).double(), inputs)
+    torch.manual_seed(0)
+    shapes = [(2, 3, 4), (4,), (4,)]
+    arguments = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+    def run(*tensors: Tensor) -> Tensor:
+        return layer_norm(*tensors, 1e-5)
+
+    assert torch.autograd.gradcheck(run, arguments)
+    assert torch.autograd.gradgradcheck(run, arguments)
+
+
+@pytest.mark.parametrize("rows", [0, 1, BLOCK // 8, BLOCK // 8 + 1, 2 * BLOCK // 8 + 3])
+def test_layer_norm_over_any_number_of_blocks_equals_torchs(rows: int) -> None:
+    torch.manual_seed(0)
+    # not contiguous, and gradients that are not either
+    inputs = torch.randn(8, rows, dtype=torch.float64).t().requires_grad_()
+    weight, bias = torch.randn(2, 8, dtype=torch.float64).unbind()
+    weight.requires_grad_()
+    factors = torch.randn(8, rows, dtype=torch.float64).t()
+    found = layer_norm(inputs, weight, bias, 1e-5)
+    wanted = F.layer_norm(inputs, (8,), weight, bias)
+    torch.testing.assert_close(found, wanted, **EXACT)
+    torch.testing.assert_close(normalized(inputs, weight, bias, 1e-5), wanted, **EXACT)
+    found_gradients = torch.autograd.grad(found, [inputs, weight], factors)
+    wanted_gradients = torch.autograd.grad(wanted, [inputs, weight], factors)
+    # A sum over up to 16,387 rows.
+    torch.testing.assert_close(found_gradients, wanted_gradients, rtol=1e-10, atol=1e-10)
+
+
+def test_layer_norm_in_float32_is_as_exact_as_torchs_far_from_zero() -> None:
+    torch.manual_seed(0)
+    inputs = (torch.randn(64, 256) + 100).requires_grad_()
+    weight, bias = torch.randn(2, 256).unbind()
+    factors = torch.randn(64, 256)
+
+    def of(run: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        x, w = inputs.detach().to(dtype).requires_grad_(), weight.to(dtype).requires_grad_()
+        outputs = run(x, w, bias.to(dtype))
+        gradients = torch.autograd.grad(outputs, [x, w], factors.to(dtype))
+        return outputs.detach(), torch.cat([part.flatten() for part in gradients])
+
+    def torchs(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return F.layer_norm(x, (256,), w, b)
+
+    exact, theirs = of(torchs, torch.float64), of(torchs, torch.float32)
+    ours = of(lambda x, w, b: layer_norm(x, w, b, 1e-5), torch.float32)
+    for right, found, reference in zip(exact, ours, theirs, strict=True):
+        allowed = 2 * (reference - right).abs().max() + 1e-6
+        assert (found - right).abs().max() < allowed
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_layer_norm_of_halves_is_computed_in_float32(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    norm = LayerNorm(8)
+    inputs = torch.randn(5, 8).to(dtype)
+    expected = norm(inputs.float())
+    assert torch.equal(norm(inputs), expected), "with float32 weights, float32 as promotion has it"
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(norm(inputs), expected)
+    low = norm.to(dtype)(inputs)
+    assert low.dtype == dtype
+    assert torch.equal(low, expected.to(dtype))
 
 
 @pytest.mark.parametrize("width", [3, 5])
@@ -109,14 +173,50 @@ def test_attention_equals_torchs_forward_and_backward(masked: bool, ragged_batch
     )
 
 
-def test_apply_attention_averages_values_by_weight() -> None:
+@pytest.mark.parametrize("lengths", [None, [5, 3], [1, 0]])
+@pytest.mark.parametrize("queried", [1, 5])
+def test_apply_attention_averages_values_by_the_weights_that_it_gives(
+    lengths: list[int] | None, queried: int, ragged_batch: Any
+) -> None:
     torch.manual_seed(0)
     attention = MultiHeadedAttention(head_size=3, num_heads=2, sequence_length=5).double()
-    queries, keys, values = torch.randn(3, 2, 2, 5, 3, dtype=torch.float64)
-    result = attention.apply_attention(queries, keys, values)
-    weights = attention.get_attention_weights(queries, keys)
-    expected = torch.einsum("bhqt,bhtw->bqhw", weights, values).reshape(2, 5, 6)
-    torch.testing.assert_close(result, expected, **EXACT)
+    shapes = [(2, 2, queried, 3), (2, 2, 5, 3), (2, 2, 5, 3)]
+    tensors = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    mask = None if lengths is None else ragged_batch(lengths, steps=5)[1]
+    found = attention.apply_attention(*tensors, mask)
+    weights = attention.get_attention_weights(*tensors[:2], mask)
+    expected = torch.einsum("bhqt,bhtw->bqhw", weights, tensors[2]).reshape(2, queried, 6)
+    torch.testing.assert_close(found, expected, **EXACT)
+    factors = torch.randn_like(found)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, tensors, factors),
+        torch.autograd.grad(expected, tensors, factors),
+        **EXACT,
+    )
+
+
+def test_attention_gradcheck(ragged_batch: Any) -> None:
+    torch.manual_seed(0)
+    attention = MultiHeadedAttention(head_size=3, num_heads=2, sequence_length=4).double()
+    x = torch.randn(3, 4, 6, dtype=torch.float64, requires_grad=True)
+    mask = ragged_batch([4, 2, 0], steps=4)[1]
+    assert torch.autograd.gradcheck(lambda x: attention(x, mask), x)
+    with sdpa_kernel(SDPBackend.MATH):
+        assert torch.autograd.gradgradcheck(lambda x: attention(x, mask), x)
+
+
+def test_attention_under_autocast_stays_close_and_trains(ragged_batch: Any) -> None:
+    torch.manual_seed(0)
+    attention = MultiHeadedAttention(head_size=8, num_heads=2, sequence_length=9)
+    x = torch.randn(4, 9, 16)
+    mask = ragged_batch(LENGTHS, steps=9)[1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = attention(x, mask)
+    assert found.dtype == torch.bfloat16
+    # bfloat16 has 8 bits of mantissa: 0.004 a product, on outputs below 1.
+    torch.testing.assert_close(found.float(), attention(x, mask), rtol=0, atol=0.03)
+    found.float().sum().backward()
+    assert all(parameter.grad is not None for parameter in attention.parameters())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

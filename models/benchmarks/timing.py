@@ -1,0 +1,66 @@
+"""Implementations timed in turns, and the JSON that comes of it."""
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Call = Callable[[], object]
+Key = tuple[str, ...]
+
+
+def medians(calls: dict[Key, Call], rounds: int, device: torch.device) -> dict[Key, float]:
+    """Median seconds of each call; a round makes each once, so that all meet the same machine."""
+    seconds: dict[Key, list[float]] = {key: [] for key in calls}
+    for number in range(rounds + 1):
+        for key, call in calls.items():
+            began = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if number:  # the first round warms up
+                seconds[key].append(time.perf_counter() - began)
+    return {key: statistics.median(values) for key, values in seconds.items()}
+
+
+def passes(
+    run: Callable[..., Tensor], inputs: list[Tensor], leaves: Iterable[Tensor]
+) -> dict[str, Call]:
+    """`run(*inputs)` alone, and with its backward pass, which gives `leaves` their gradients."""
+    leaves = list(leaves)
+
+    def train() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+        outputs = run(*inputs)
+        outputs.backward(torch.ones_like(outputs))
+
+    @torch.inference_mode()
+    def infer() -> None:
+        run(*detached)
+
+    detached = [tensor.detach() for tensor in inputs]
+    return {"training": train, "inference": infer}
+
+
+def write(path: Path, module: str, arguments: list[str] | None, rows: list[dict[str, Any]]) -> None:
+    """`rows` with how they were made, as JSON; whole or not at all."""
+    result = {
+        "command": " ".join(
+            [f"python -m models.benchmarks.{module}", *(arguments or sys.argv[1:])]
+        ),
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "rows": rows,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
