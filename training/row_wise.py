@@ -32,10 +32,11 @@ from training.config import Config
 from training.data import TokenTable
 
 _TAIL = 512  # steps after which what is left of a momentum, (beta1 / sqrt(beta2))^512, is nothing
-_TABLES = dict.fromkeys(
-    ("gru-encoder", "custom-gru", "transformer"), "backbone.embedding.weight"
-) | {
+_TABLES = {
+    "gru-encoder": "backbone.encoder.embedding.weight",
     "gru-encoder-decoder": "backbone.encoder.embedding.weight",
+    "custom-gru": "backbone.embedding.weight",
+    "transformer": "backbone.embedding.weight",
     "bert": "backbone.encoder.embeddings.word_embeddings.weight",
 }
 _ALWAYS = (0, 1)  # padding, whose row stays the first; and the token of a made-up review
@@ -207,7 +208,7 @@ def prepare(config: Config, model: nn.Module, precision: str) -> None:
     if config.train.compile or precision == "fp16":
         raise ValueError(
             "train.row_wise_embeddings: the table's size changes with every batch, which "
-            "train.compile would compile anew, and fp16 may skip a step; set it to false or use bf16"
+            "train.compile would compile anew, and fp16 may skip a step; set it to false"
         )
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, [name])
 

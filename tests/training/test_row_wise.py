@@ -32,7 +32,7 @@ def _rate(step: int) -> float:
 
 
 def _uses() -> list[list[int]]:
-    """The tokens of each step: some in most, some hardly ever, some never, one only at the start."""
+    """The tokens of each step: some in most, some hardly ever or never, one only at first."""
     random = np.random.default_rng(0)
     likely = random.random(VOCABULARY) ** 4
     likely[-3:] = 0
