@@ -5,17 +5,18 @@
 
 The model, its optimiser and the micro-batch are the same in every contender of an experiment:
 
-- reference: `training.benchmarks.reference_loop`. Its time does not depend on the reviews, all of
-  which are padded to 256 tokens, so a few of its steps stand for all.
+- reference: `training.benchmarks.reference_loop`.
 - no levers: `training.loop.Trainer` with every lever off, which already tokenises once and does
   not wait for the loss after each step.
 - one lever alone, for each of `LEVERS`; the recommended ones together; and those but one.
 
-Contenders take turns, in an order that each round turns by one, in one process. A round of ours is
-an epoch over the same reviews (a longer epoch sorts more of them together and pads less: what is
-measured is a lower bound). Ratios are of the same round; medians over the rounds. Experiments named
-`-reference` are measured with a mask, as the others: with `reads_padding` a loss depends on the
-padding, and two loops that pad differently would not train the same model.
+Contenders take turns, in an order that each round turns by one, in one process. A round is an epoch
+over the same reviews with buckets (a longer epoch sorts more of them together and pads less: what
+is measured is a lower bound). Without them every batch is padded to 256 tokens and takes the same
+time whatever its reviews, so a few steps stand for all. Ratios are of the same round; medians over
+the rounds. Experiments named `-reference` are measured with a mask, as the others: with
+`reads_padding` a loss depends on the padding, and two loops that pad differently would not train
+the same model.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +134,8 @@ def measure(name: str, given: argparse.Namespace, accelerator: Accelerator) -> d
     levers = [lever for lever in given.levers if not (recurrent and lever == "compile")]
     contenders = {"reference": reference_pass(config, data, given.reference_steps)}
     for label, on in combinations(levers).items():
-        contenders[label] = trainer_pass(config, data, accelerator, on)
+        steps = None if "buckets" in on else given.reference_steps
+        contenders[label] = trainer_pass(config, data, accelerator, on, steps)
     seconds: dict[str, list[float]] = {label: [] for label in contenders}
     for run in contenders.values():
         run()  # compiles, allocates, fills caches
@@ -211,19 +214,24 @@ def reference_loop(config: Config, data: ReviewData) -> ReferenceLoop:
 
 
 def trainer_pass(
-    config: Config, data: ReviewData, accelerator: Accelerator, levers: frozenset[str]
+    config: Config,
+    data: ReviewData,
+    accelerator: Accelerator,
+    levers: frozenset[str],
+    steps: int | None,
 ) -> Callable[[], float]:
-    """A function that trains an epoch by our loop and gives its seconds a review."""
+    """A function that trains some steps, or an epoch, by our loop; its seconds a review."""
     trainer = make_trainer(config, data, accelerator, levers)
     batches = iter(trainer._batches())
+    count = steps or trainer.schedule.steps_per_epoch
 
     def run() -> float:
-        began = time.perf_counter()
-        for _ in range(trainer.schedule.steps_per_epoch):
+        began, seen = time.perf_counter(), trainer.state.train_reviews
+        for _ in range(count):
             trainer._step(next(batches))
             trainer.state.step += 1
         trainer._gather_window()
-        return (time.perf_counter() - began) / len(data.train)
+        return (time.perf_counter() - began) / (trainer.state.train_reviews - seen)
 
     return run
 
@@ -232,7 +240,7 @@ def make_trainer(
     config: Config, data: ReviewData, accelerator: Accelerator, levers: frozenset[str]
 ) -> Trainer:
     """Our loop with these levers on, on a model that every contender draws alike."""
-    config = load_like(config, levers)
+    config = with_levers(config, levers)
     model = fresh_model(config, data).train()
     runs = torch.compile(model, dynamic=True) if "compile" in levers else model
     runs = Autocast(runs) if "bf16" in levers else runs
@@ -246,10 +254,8 @@ def make_trainer(
                    Progress(False), lambda state: None)  # fmt: skip
 
 
-def load_like(config: Config, levers: frozenset[str]) -> Config:
+def with_levers(config: Config, levers: frozenset[str]) -> Config:
     """The same configuration with these levers."""
-    from dataclasses import replace
-
     buckets = "buckets" in levers
     train = replace(
         config.train, bucketed=buckets, padding="longest" if buckets else "max",
