@@ -81,9 +81,10 @@ def accuracy_and_cost(runs: Sequence[Run], path: Path) -> str:
     _memory_panel(inches(figure, 10.9, 0.4, 2.5, tall), finished, chosen)
     caption = (
         "Accuracy of the best checkpoint with its 95% interval against the wall-clock seconds of "
-        "its optimiser steps (logarithmic): up and to the left is better; dotted, the frontier of the "
-        "runs that none beats in both. Right: steady-state memory (bar) and its peak (tick), of the whole process on CPU, allocated by torch on an "
-        "accelerator. Hollow and pale: the reference's settings."
+        "its optimiser steps (logarithmic): up and to the left is better; dotted, the frontier of "
+        "the runs that none beats in both. Right: steady-state memory (bar) and its peak (tick), "
+        "of the whole process on CPU, allocated by torch on an accelerator. Hollow and pale: the "
+        "reference's settings."
     )
     if logged:
         caption += " Accuracy is spaced by the logarithm of the errors where runs lie far apart."
