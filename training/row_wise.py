@@ -205,11 +205,16 @@ def prepare(config: Config, model: nn.Module, precision: str) -> None:
     if not config.train.row_wise_embeddings:
         return
     _, name = embedding_table(config, model)
-    if config.train.compile or precision == "fp16":
-        raise ValueError(
-            "train.row_wise_embeddings: the table's size changes with every batch, which "
-            "train.compile would compile anew, and fp16 may skip a step; set it to false"
-        )
+    c = config.train
+    others = {
+        "train.compile, which compiles anew for every size of the table": c.compile,
+        "fp16, which may skip a step": precision == "fp16",
+        "train.average_decay, which reads whole tables at every step": c.average_decay is not None,
+        "train.token_dropout, whose mask token no batch need hold": c.token_dropout > 0,
+    }
+    for other, wanted in others.items():
+        if wanted:
+            raise ValueError(f"train.row_wise_embeddings: not with {other}; set one of them off")
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, [name])
 
 
