@@ -1,7 +1,10 @@
 """Stepping only the rows in use gives what PyTorch's dense AdamW gives."""
 
 import json
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -104,16 +107,21 @@ def _weights(run: Path) -> dict[str, np.ndarray]:
     return load_file(run / "best/model.safetensors")
 
 
+TRANSFORMER = "model.arguments={embed_dim: 8, hidden_dim: 8, num_heads: 2}"
+
+
 @pytest.mark.parametrize(
-    "architecture", ["gru-encoder", "gru-encoder-decoder", "custom-gru", "transformer"]
+    ("architecture", "own"),
+    [
+        ("gru-encoder", SETTINGS),
+        ("gru-encoder-decoder", SETTINGS),
+        ("custom-gru", SETTINGS),
+        ("transformer", [TRANSFORMER, "train.max_gradient_norm=1.0"]),
+    ],
 )
-def test_a_run_trains_the_model_that_dense_adamw_trains(tmp_path, train, architecture) -> None:
+def test_a_run_trains_the_model_that_dense_adamw_trains(tmp_path, train, architecture, own) -> None:
     dense, sparse = tmp_path / "dense", tmp_path / "sparse"
-    model = f"model.architecture={architecture}"
-    if architecture == "transformer":
-        model += " model.arguments={embed_dim: 8, hidden_dim: 8, num_heads: 2}"
-    settings = [*SETTINGS, "train.max_gradient_norm=1.0"] if architecture != "transformer" else []
-    settings += [model.split(" ", 1)[0], *model.split(" ", 1)[1:]]
+    settings = [f"model.architecture={architecture}", *own]
     train(dense, *settings)
     train(sparse, *settings, ROW_WISE)
     ours, theirs = _weights(sparse), _weights(dense)
@@ -122,10 +130,28 @@ def test_a_run_trains_the_model_that_dense_adamw_trains(tmp_path, train, archite
         np.testing.assert_allclose(ours[name], value, atol=2e-4, err_msg=name)
 
 
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, train, small, environment) -> None:
+    """Rows are asleep where it stops, between two validations."""
+    undisturbed, run = tmp_path / "undisturbed", tmp_path / "run"
+    settings = [*SETTINGS, "train.evaluations_per_epoch=1", "train.save_every=1000",
+                "train.log_every=1", ROW_WISE]  # fmt: skip
+    train(undisturbed, *settings)
+    command = [sys.executable, "-m", "training", *small(run, *settings)]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    history = run / "history.jsonl"
+    while not (history.exists() and '"step": 7,' in history.read_text()):
+        assert process.poll() is None, "it ended before it could be interrupted"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=120)
+    assert not (run / "result.json").exists()
+    assert "resuming after step" in train(run, *settings).stderr
+    same = [(p / "best/model.safetensors").read_bytes() for p in (undisturbed, run)]
+    assert same[0] == same[1]
+
+
 def test_two_processes_train_the_model_that_one_trains(tmp_path, train, small, environment) -> None:
     """The table is left out of the wrapper's all-reduce, and summed by rows."""
-    import sys
-
     alone, run = tmp_path / "alone", tmp_path / "run"
     settings = ["model.arguments.dropout=0.0", "train.epochs=1", ROW_WISE]
     train(alone, *settings, data="embedded:333")

@@ -55,7 +55,7 @@ LEVERS = {
     "compile": "torch.compile",
     "prefetch": "batches built by a worker process",
 }
-TOGETHER = ("buckets", "bf16", "fused", "row-wise")
+TOGETHER = ("buckets", "bf16", "fused")
 EXPERIMENTS = ("1-gru", "2-gru-attention", "3-transformer", "4-transformer-deep",
                "5-transformer-postnorm")  # fmt: skip
 
