@@ -96,6 +96,9 @@ class TrainConfig:
         BeforeValidator(lambda given: "no" if given is False else given),
     ] = None
     """None leaves it to Accelerate's own configuration."""
+    row_wise_embeddings: bool = False
+    """Step only the rows of the embedding table that a batch uses; AdamW's own result
+    (`training.row_wise`)."""
     compile: bool = False
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     token_dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from training.interrupt import Interruption
 from training.measure import MemoryMeter
 from training.objective import Objective, known_labels
 from training.progress import Progress, Task
+from training.row_wise import RowWise
 from training.schedule import Schedule
 from training.state import TrainState, load_state, save_state
 
@@ -114,6 +115,10 @@ class Trainer:
         # reading them waits for it.
         self._window = self._zeros()
         self._mark = 0.0, 0.0
+        # the schedule is looked up when it is asked: `learn_from` may set another
+        self.row_wise = RowWise.of(
+            self.config, self.bare, self.optimizer, lambda step: self.schedule.learning_rate(step)
+        )
 
     def learn_from(self, train: TokenTable, teacher: NDArray[np.float32]) -> None:
         """Train on these N reviews instead, some without labels, with a teacher's logits (N, C)."""
@@ -198,13 +203,19 @@ class Trainer:
         torch.manual_seed(_step_seed(config.seed, state.step, accelerator.process_index))
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(state.step)
+        if self.row_wise:
+            self.row_wise.begin(state.step, self.train, rows)
         for i, batch in enumerate(micro):
             sync = i == len(micro) - 1
             with nullcontext() if sync else accelerator.no_sync(self.model):
                 self._backward(batch, scale)
+        if self.row_wise:
+            self.row_wise.reduce(accelerator.num_processes)
         if config.max_gradient_norm is not None:
             accelerator.clip_grad_norm_(self.model.parameters(), config.max_gradient_norm)
         self.optimizer.step()
+        if self.row_wise:
+            self.row_wise.end(state.step)
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.bare, state.step)
@@ -215,6 +226,8 @@ class Trainer:
         count = len(batch.labels)
         if count == 0:  # this process has no review left: one made-up token, weight zero
             batch = Batch.blank(self.accelerator.device)
+        if self.row_wise:
+            batch = replace(batch, input_ids=self.row_wise.local(batch.input_ids))
         logits, losses = self.objective(self.model, batch)  # (B, C), (B,)
         loss = losses.sum() * (scale if count else 0.0)
         self.accelerator.backward(loss)
@@ -280,6 +293,8 @@ class Trainer:
 
     def _validate_weights(self) -> None:
         state, started = self.state, time.perf_counter()
+        if self.row_wise:
+            self.row_wise.flush(state.step)
         logits = predict(self.model, self.validation, self.accelerator, self.config,
                          self.progress, "validation")  # fmt: skip
         accuracy, loss = _accuracy_and_loss(logits, self.validation.labels)

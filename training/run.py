@@ -13,6 +13,7 @@ from torch import nn
 
 from models import bundle, registry
 from models.classifier import Classifier
+from training import row_wise
 from training.calibration import fit_temperature, fold_temperature
 from training.config import Config, as_dict, flatten
 from training.data import ReviewData, load_data
@@ -171,6 +172,7 @@ def _trainer(
     model: Classifier,
     arguments: dict[str, Any],
 ) -> Trainer:
+    row_wise.prepare(config, model, accelerator.mixed_precision)
     optimizer = make_optimizer(config, model)
     runs = torch.compile(model, dynamic=True) if config.train.compile else model
     runs, optimizer = accelerator.prepare(runs, optimizer)

@@ -81,9 +81,10 @@ def accuracy_and_cost(runs: Sequence[Run], path: Path) -> str:
     _memory_panel(inches(figure, 10.9, 0.4, 2.5, tall), finished, chosen)
     caption = (
         "Accuracy of the best checkpoint with its 95% interval against the wall-clock seconds of "
-        "its optimiser steps (logarithmic): up and to the left is better. Right: steady-state "
-        "memory (bar) and its peak (tick), of the whole process on CPU, allocated by torch on an "
-        "accelerator. Hollow and pale: the reference's settings."
+        "its optimiser steps (logarithmic): up and to the left is better; dotted, the frontier of "
+        "the runs that none beats in both. Right: steady-state memory (bar) and its peak (tick), "
+        "of the whole process on CPU, allocated by torch on an accelerator. Hollow and pale: the "
+        "reference's settings."
     )
     if logged:
         caption += " Accuracy is spaced by the logarithm of the errors where runs lie far apart."
@@ -159,7 +160,7 @@ def _legend_label(run: Run) -> str:
 
 
 def _cost_panel(panel: Axes, runs: Sequence[Run], chosen: dict[str, Look], name: str) -> bool:
-    values, seconds = [], []
+    values, seconds, reached = [], [], []
     for run in runs:
         facts = run.facts
         metrics = facts["validation"] if name == "validation" else facts["tests"].get(name)
@@ -169,12 +170,15 @@ def _cost_panel(panel: Axes, runs: Sequence[Run], chosen: dict[str, Look], name:
         look = chosen[run.label]
         values += [accuracy["low"], accuracy["high"]]
         seconds.append(max(x, 1e-3))
+        reached.append(accuracy["value"])
         panel.errorbar(
             seconds[-1], accuracy["value"],
             yerr=[[accuracy["value"] - accuracy["low"]], [accuracy["high"] - accuracy["value"]]],
             color=look.colour, marker=look.marker, markersize=6, markerfacecolor=look.fill,
             markeredgecolor=look.colour, elinewidth=1.2, capsize=2.5,
         )  # fmt: skip
+    x, y = frontier(seconds, reached)
+    panel.step(x, y, where="post", color=GREY, linewidth=1, linestyle=":", zorder=1)
     plain(panel, "Best validation" if name == "validation" else f"Test: {name}")
     panel.set_xlabel("training time, wall clock", fontsize=10)
     panel.set_ylabel("accuracy", fontsize=10)
@@ -182,6 +186,21 @@ def _cost_panel(panel: Axes, runs: Sequence[Run], chosen: dict[str, Look], name:
         return False
     duration_axis(panel, seconds)
     return accuracy_axis(panel, values)
+
+
+def frontier(
+    seconds: Sequence[float], accuracies: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """The runs that no other beats in both: none as fast or faster is as accurate or more."""
+    x: list[float] = []
+    y: list[float] = []
+    for second, accuracy in sorted(
+        zip(seconds, accuracies, strict=True), key=lambda p: (p[0], -p[1])
+    ):
+        if not y or accuracy > y[-1]:
+            x.append(second)
+            y.append(accuracy)
+    return x, y
 
 
 def _memory_panel(panel: Axes, runs: Sequence[Run], chosen: dict[str, Look]) -> None:

@@ -1,0 +1,63 @@
+"""Several machines, and sharded parameters, really run on one CPU."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from training.benchmarks import fsdp, two_nodes
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_two_nodes_in_namespaces_of_their_own_give_the_model_that_one_gives(
+    tmp_path, train, small, environment
+) -> None:
+    """They have no network in common but the cable between them, and no folder."""
+    reason = two_nodes.lacking()
+    if reason:
+        pytest.skip(reason)
+    alone, output = tmp_path / "alone", tmp_path / "nodes"
+    settings = ["model.arguments.dropout=0.0", "train.epochs=1"]
+    train(alone, *settings, data="embedded:333")
+    command = [sys.executable, "-m", "training.benchmarks.two_nodes", "--",
+               *small(output, *settings, data="embedded:333")]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((output / "node0/result.json").read_text())
+    assert result["machine"]["processes"] == 2
+    ours = load_file(output / "node0/best/model.safetensors")
+    for name, value in load_file(alone / "best/model.safetensors").items():
+        # AdamW divides by the gradient's own size, so float32 rounding is carried over 10 steps
+        np.testing.assert_allclose(ours[name], value, atol=2e-4, err_msg=name)
+    left = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
+    assert "node" not in left, "the namespaces are removed"
+
+
+def test_a_sharded_backbone_learns_as_a_whole_one_and_keeps_half(tmp_path, environment) -> None:
+    output = tmp_path / "fsdp.json"
+    command = [sys.executable, "-m", "training.benchmarks.fsdp", "--output", str(output)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(output.read_text())
+    one, sharded = result["one"], result["sharded"]
+    assert one["losses"][0] != one["losses"][-1]
+    # float32 sums in another order, over four steps
+    assert sharded["losses"] == pytest.approx(one["losses"], abs=1e-4)
+    assert sharded["kept_bytes"] == pytest.approx(one["kept_bytes"] / 2, rel=0.01)
+
+
+@pytest.mark.parametrize("batch", ["0", "7"])
+def test_a_batch_that_two_processes_cannot_share_is_refused(batch, capsys) -> None:
+    with pytest.raises(SystemExit) as exit:
+        fsdp.main(["--batch", batch])
+    assert exit.value.code == 2
+    assert f"--batch {batch}: a multiple of 2" in capsys.readouterr().err

@@ -1,0 +1,170 @@
+"""Two processes against one, and what sharing gradients between them costs.
+
+    python -m training.benchmarks.scale_out --data data/amazon_polarity \\
+        --tokenizer data/bert-base-uncased --output docs/benchmarks/scale_out.json
+
+Launches the training command itself, by `accelerate launch`, in turns: one process with one thread;
+one with two; two with one thread each over gloo, with the embedding table's gradient all-reduced
+whole, and by rows. Each process has `--batch` reviews a step, so that two do twice the work of one.
+Reviews a second are the training's own figures, their median over the steps after the first few;
+ratios are of the same round. Then the all-reduce alone, by size.
+"""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from training.files import write_whole
+
+_WARM = 3  # steps at the start that do not count
+MODES = {
+    "one process, one thread": (1, 1, False),
+    "one process, two threads": (1, 2, False),
+    "two processes, whole table": (2, 1, False),
+    "two processes, row-wise": (2, 1, True),
+}
+"""Processes, threads of each, row-wise embeddings."""
+SIZES = (1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26)  # bytes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, write JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.benchmarks.scale_out",
+        description="Reviews a second of two processes and of one, and the time of an all-reduce.",
+    )
+    parser.add_argument("--data", default="embedded:4000", help="a source of reviews")
+    parser.add_argument("--tokenizer", help="folder or hub name; else one is trained on the data")
+    parser.add_argument("--experiments", nargs="+", default=["1-gru", "3-transformer"])
+    parser.add_argument("--batch", type=int, default=64, help="reviews a step of each process")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/scale_out.json"))
+    parser.add_argument("--all-reduce", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.all_reduce:
+        all_reduce_times()
+        return 0
+    if given.steps <= _WARM:
+        parser.error(f"--steps {given.steps}: more than {_WARM}, which do not count")
+    result: dict[str, Any] = {
+        "command": " ".join(["python -m training.benchmarks.scale_out", *sys.argv[1:]]),
+        "all_reduce": launch_all_reduce(),
+        "experiments": [],
+    }
+    for experiment in given.experiments:
+        result["experiments"].append(measure(experiment, given))
+        write_whole(given.output, json.dumps(result, indent=1) + "\n")
+    for row in result["experiments"]:
+        for name, mode in row["modes"].items():
+            print(f"{row['experiment']:<16} {name:<28} {mode['reviews_per_second']:8.1f} reviews/s "
+                  f"{mode['ratio_to_one']:5.2f}x")  # fmt: skip
+    for entry in result["all_reduce"]:
+        print(f"all-reduce of {entry['bytes']:>11,} bytes: {1e3 * entry['seconds']:8.2f} ms")
+    return 0
+
+
+def measure(experiment: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Reviews a second of every mode."""
+    rates: dict[str, list[float]] = {name: [] for name in MODES}
+    for turn in range(given.rounds):
+        names = list(MODES)[turn % len(MODES) :] + list(MODES)[: turn % len(MODES)]
+        for name in names:
+            rates[name].append(train(experiment, given, *MODES[name]))
+            print(f"{experiment}: {name} {rates[name][-1]:.1f} reviews/s", file=sys.stderr)
+    one = rates["one process, one thread"]
+    return {
+        "experiment": experiment,
+        "batch_a_process": given.batch,
+        "modes": {
+            name: {
+                "reviews_per_second": statistics.median(own),
+                "ratio_to_one": statistics.median(a / b for a, b in zip(own, one, strict=True)),
+                "rounds": own,
+            }
+            for name, own in rates.items()
+        },
+    }
+
+
+def train(
+    experiment: str, given: argparse.Namespace, processes: int, threads: int, row_wise: bool
+) -> float:
+    """Launch the training; the median of its own reviews a second."""
+    config = "cpu_two_processes" if processes == 2 else "../accelerate_config"
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [sys.executable, "-m", "accelerate.commands.launch",
+                   "--config_file", f"accelerate_configs/{config}.yaml",
+                   "--main_process_port", free_port(), "--num_cpu_threads_per_process",
+                   str(threads), "-m", "training", "--experiment", experiment,
+                   "--data", given.data, "--output", str(run), "--set",
+                   f"data.tokenizer={given.tokenizer or 'null'}", "data.limit_validation=64",
+                   "data.limit_test=64", f"train.batch_size={given.batch * processes}",
+                   f"train.micro_batch_size={given.batch}", f"train.max_steps={given.steps}",
+                   "train.log_every=1", "train.evaluations_per_epoch=1", "train.tracker=none",
+                   f"train.row_wise_embeddings={str(row_wise).lower()}"]  # fmt: skip
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+        lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    steps = [line["reviews_per_second"] for line in lines if line["kind"] == "train"]
+    # the harmonic mean: time adds up, not speed
+    return statistics.harmonic_mean(steps[_WARM:])
+
+
+def launch_all_reduce() -> list[dict[str, float]]:
+    """Seconds of a gloo all-reduce between two processes, for each of `SIZES`."""
+    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(),
+                                "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    command = [sys.executable, "-m", "training.benchmarks.scale_out", "--all-reduce"]
+    processes = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment | {"RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise RuntimeError("the all-reduce failed")
+    answer: list[dict[str, float]] = json.loads(outputs[0])
+    return answer
+
+
+def all_reduce_times() -> None:
+    """In each of the processes: median seconds by size, as JSON."""
+    import torch
+    from torch import distributed
+
+    distributed.init_process_group("gloo")
+    rows = []
+    for size in SIZES:
+        tensor, seconds = torch.ones(size // 4), []
+        for _ in range(7):
+            distributed.barrier()
+            began = time.perf_counter()
+            distributed.all_reduce(tensor)
+            seconds.append(time.perf_counter() - began)
+        rows.append({"bytes": size, "seconds": statistics.median(seconds)})
+    distributed.destroy_process_group()
+    print(json.dumps(rows))
+
+
+def free_port() -> str:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,290 @@
+"""Our training loop against the reference's own: reviews a second, and what each lever gives.
+
+    python -m training.benchmarks.throughput --data data/amazon_polarity \\
+        --tokenizer data/bert-base-uncased --output docs/benchmarks/throughput.json
+
+The model, its optimiser and the micro-batch are the same in every contender of an experiment:
+
+- reference: `training.benchmarks.reference_loop`.
+- no levers: `training.loop.Trainer` with every lever off, which already tokenises once and does
+  not wait for the loss after each step.
+- one lever alone, for each of `LEVERS`; the recommended ones together; and those but one.
+
+Contenders take turns, in an order that each round turns by one, in one process. A round is an epoch
+over the same reviews with buckets (a longer epoch sorts more of them together and pads less: what
+is measured is a lower bound). Without them every batch is padded to 256 tokens and takes the same
+time whatever its reviews, so a few steps stand for all. Ratios are of the same round; medians over
+the rounds. Experiments named `-reference` are measured with a mask, as the others: with
+`reads_padding` a loss depends on the padding, and two loops that pad differently would not train
+the same model.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from models import registry
+from training.benchmarks.reference_loop import ReferenceLoop
+from training.config import Config, load_experiment
+from training.data import ReviewData, load_data
+from training.files import write_whole
+from training.loop import Trainer, make_optimizer
+from training.measure import device_name
+from training.progress import Progress
+from training.run import RECURRENT, model_arguments
+
+LEVERS = {
+    "buckets": "batches of like length, padded to their longest",
+    "bf16": "autocast to bfloat16",
+    "fused": "fused AdamW",
+    "row-wise": "AdamW on the table's rows in use",
+    "compile": "torch.compile",
+    "prefetch": "batches built by a worker process",
+}
+TOGETHER = ("buckets", "bf16", "fused")
+EXPERIMENTS = ("1-gru", "2-gru-attention", "3-transformer", "4-transformer-deep",
+               "5-transformer-postnorm")  # fmt: skip
+
+
+class Autocast(nn.Module):
+    """What Accelerate makes of a model under `mixed_precision=bf16`: it allows one precision a
+    process, and here several take turns in one."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (B, 2) in float32."""
+        with torch.autocast(input_ids.device.type, torch.bfloat16):
+            logits: Tensor = self.model(input_ids, attention_mask)
+        return logits.float()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print a table, write JSON and plot."""
+    given = parse(arguments)
+    torch.set_num_threads(given.threads)
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    rows = []
+    for name in given.experiments:
+        rows.append(measure(name, given, accelerator))
+        result = {
+            "command": " ".join(
+                ["python -m training.benchmarks.throughput", *(arguments or sys.argv[1:])]
+            ),
+            "device": device_name(accelerator.device),
+            "threads": given.threads,
+            "torch": torch.__version__,
+            "experiments": rows,
+        }
+        write_whole(given.output, json.dumps(result, indent=1) + "\n")
+    show(rows)
+    from training.benchmarks.throughput_plot import plot
+
+    plot(rows, given.output.with_suffix(".png"))
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.benchmarks.throughput",
+        description="Reviews a second of our training loop and of the reference's own, in turns.",
+    )
+    parser.add_argument("--data", default="embedded:2000", help="a source of reviews")
+    parser.add_argument("--tokenizer", help="folder or hub name; else one is trained on the data")
+    parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS), metavar="NAME")
+    parser.add_argument("--levers", nargs="*", default=list(LEVERS), choices=list(LEVERS),
+                        help="those to measure alone and left out")  # fmt: skip
+    parser.add_argument("--reviews", type=int, default=512, help="of an epoch")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--reference-steps", type=int, default=2, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/throughput.json"))
+    given = parser.parse_args(arguments)
+    for name in ("reviews", "batch", "reference_steps", "rounds", "threads"):
+        if getattr(given, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} {getattr(given, name)}: at least 1")
+    if given.reviews < given.batch:
+        parser.error(f"--reviews {given.reviews}: at least --batch {given.batch}")
+    return given
+
+
+def measure(name: str, given: argparse.Namespace, accelerator: Accelerator) -> dict[str, Any]:
+    """One experiment: seconds a review of every contender, and their ratios."""
+    config = resolve(name, given)
+    data = load_data(config.data)
+    recurrent = config.model.architecture in RECURRENT
+    levers = [lever for lever in given.levers if not (recurrent and lever == "compile")]
+    contenders = {"reference": reference_pass(config, data, given.reference_steps)}
+    for label, on in combinations(levers).items():
+        steps = None if "buckets" in on else given.reference_steps
+        contenders[label] = trainer_pass(config, data, accelerator, on, steps)
+    seconds: dict[str, list[float]] = {label: [] for label in contenders}
+    for run in contenders.values():
+        run()  # compiles, allocates, fills caches
+    for turn in range(given.rounds):
+        order = (
+            list(contenders)[turn % len(contenders) :] + list(contenders)[: turn % len(contenders)]
+        )
+        for label in order:
+            seconds[label].append(contenders[label]())
+            print(f"{name}: {label} {1 / seconds[label][-1]:.1f} reviews/s", file=sys.stderr)
+    lengths = data.train.lengths
+    return {
+        "experiment": name,
+        "batch": config.train.batch_size,
+        "reviews": len(data.train),
+        "mean_tokens": float(lengths.mean()),
+        "contenders": [
+            {
+                "contender": label,
+                "reviews_per_second": 1 / statistics.median(times),
+                "ratio_to_reference": statistics.median(
+                    r / t for r, t in zip(seconds["reference"], times, strict=True)
+                ),
+                "seconds_a_review": times,
+            }
+            for label, times in seconds.items()
+        ],
+    }
+
+
+def resolve(name: str, given: argparse.Namespace) -> Config:
+    """The experiment with the benchmark's data, batch and constant learning rate."""
+    settings = [f"data.sources=[{given.data}]", f"data.limit_train={given.reviews}",
+                "data.text=title+content", "data.max_length=256",
+                f"train.batch_size={given.batch}", f"train.micro_batch_size={given.batch}",
+                "train.epochs=1000", "train.schedule=constant", "train.warmup_fraction=0",
+                "train.max_gradient_norm=null", "train.tracker=none"]  # fmt: skip
+    settings.append(f"data.tokenizer={given.tokenizer or 'null'}")
+    config = load_experiment(name, settings)
+    if config.model.arguments.get("reads_padding"):
+        config.model.arguments["reads_padding"] = False
+    return config
+
+
+def combinations(levers: list[str]) -> dict[str, frozenset[str]]:
+    """Which levers are on in each of our contenders."""
+    together = frozenset(TOGETHER)
+    alone = {f"{lever} alone": frozenset({lever}) for lever in levers}
+    without = {f"together, no {lever}": together - {lever} for lever in levers if lever in together}
+    added = {f"together and {x}": together | {x} for x in levers if x not in together}
+    ours = {"no levers": frozenset[str](), "together": together}
+    return ours | alone | without | added if levers else {"together": together}
+
+
+def reference_pass(config: Config, data: ReviewData, steps: int) -> Callable[[], float]:
+    """A function that takes some steps of the reference's loop and gives its seconds a review."""
+    loop = reference_loop(config, data)
+
+    def run() -> float:
+        began = time.perf_counter()
+        for _ in range(steps):
+            loop.step()
+        return (time.perf_counter() - began) / (steps * config.train.batch_size)
+
+    return run
+
+
+def reference_loop(config: Config, data: ReviewData) -> ReferenceLoop:
+    """The reference's loop over the experiment's model and reviews."""
+    c = config.train
+    return ReferenceLoop(
+        fresh_model(config, data), list(data.train.texts()), data.train.labels.tolist(),
+        data.tokenizer, batch_size=c.batch_size, learning_rate=c.learning_rate,
+        weight_decay=c.weight_decay, max_length=config.data.max_length, seed=c.seed,
+    )  # fmt: skip
+
+
+def trainer_pass(
+    config: Config,
+    data: ReviewData,
+    accelerator: Accelerator,
+    levers: frozenset[str],
+    steps: int | None,
+) -> Callable[[], float]:
+    """A function that trains some steps, or an epoch, by our loop; its seconds a review."""
+    trainer = make_trainer(config, data, accelerator, levers)
+    batches = iter(trainer._batches())
+    count = steps or trainer.schedule.steps_per_epoch
+
+    def run() -> float:
+        began, seen = time.perf_counter(), trainer.state.train_reviews
+        for _ in range(count):
+            trainer._step(next(batches))
+            trainer.state.step += 1
+        trainer._gather_window()
+        return (time.perf_counter() - began) / (trainer.state.train_reviews - seen)
+
+    return run
+
+
+def make_trainer(
+    config: Config, data: ReviewData, accelerator: Accelerator, levers: frozenset[str]
+) -> Trainer:
+    """Our loop with these levers on, on a model that every contender draws alike."""
+    config = with_levers(config, levers)
+    model = fresh_model(config, data).train()
+    runs = torch.compile(model, dynamic=True) if "compile" in levers else model
+    runs = Autocast(runs) if "bf16" in levers else runs
+    if "fused" in levers:
+        optimizer = make_optimizer(config, model)
+    else:
+        optimizer = AdamW(model.parameters(), lr=config.train.learning_rate, eps=1e-8,
+                          weight_decay=config.train.weight_decay)  # fmt: skip
+    output = Path(tempfile.gettempdir()) / "throughput"  # of a history that is never written
+    return Trainer(config, runs, model, optimizer, accelerator, data.train, data.validation, output,
+                   Progress(False), lambda state: None)  # fmt: skip
+
+
+def with_levers(config: Config, levers: frozenset[str]) -> Config:
+    """The same configuration with these levers."""
+    buckets = "buckets" in levers
+    train = replace(
+        config.train, bucketed=buckets, padding="longest" if buckets else "max",
+        row_wise_embeddings="row-wise" in levers, loader_workers=int("prefetch" in levers),
+    )  # fmt: skip
+    return replace(config, train=train)
+
+
+def fresh_model(config: Config, data: ReviewData) -> nn.Module:
+    """The experiment's model, the same weights at every call."""
+    torch.manual_seed(config.train.seed)
+    return registry.build(config.model.architecture, **model_arguments(config, data))
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """A table of ratios to the reference's loop."""
+    labels = list(dict.fromkeys(c["contender"] for row in rows for c in row["contenders"]))
+    table = Table("contender", *(row["experiment"] for row in rows))
+    for label in labels:
+        cells = []
+        for row in rows:
+            found = [c for c in row["contenders"] if c["contender"] == label]
+            cells.append(
+                f"{found[0]['reviews_per_second']:.0f}/s {found[0]['ratio_to_reference']:.2f}x"
+                if found else ""
+            )  # fmt: skip
+        table.add_row(label, *cells)
+    Console(width=160).print(table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
