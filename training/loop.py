@@ -18,14 +18,14 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.utils.data import DataLoader, Dataset
 
 from models.classifier import Classifier
 from training.average import Average
-from training.batches import Batch, collate
+from training.batches import Batch
 from training.config import Config
 from training.data import TokenTable
 from training.evaluation import predict
+from training.feed import feed
 from training.history import History
 from training.interrupt import Interruption
 from training.measure import MemoryMeter
@@ -38,49 +38,6 @@ from training.state import TrainState, load_state, save_state
 
 class Interrupted(Exception):
     """A signal asked to stop; the state is saved."""
-
-
-class _MicroBatches(Dataset[list[Batch]]):
-    """Item k: this process's micro-batches of the k-th step from `first` on."""
-
-    def __init__(
-        self,
-        schedule: Schedule,
-        table: TokenTable,
-        config: Config,
-        rank: int,
-        world: int,
-        first: int,
-        teacher: NDArray[np.float32] | None,
-    ) -> None:
-        self.schedule, self.table, self.config = schedule, table, config
-        self.teacher = teacher
-        self.rank, self.world, self.first = rank, world, first
-
-    def __len__(self) -> int:
-        return self.schedule.total_steps - self.first
-
-    def __getitem__(self, item: int) -> list[Batch]:
-        rows = self.schedule.rows(self.first + item)
-        padding, size = self.config.train.padding, self.config.train.micro_batch_size
-        return [
-            collate(self.table, part, padding, self.config.data.max_length, self.teacher)
-            for part in micro_batches(rows, self.rank, self.world, size)
-        ]
-
-
-def micro_batches(
-    rows: NDArray[np.integer], rank: int, world: int, size: int
-) -> list[NDArray[np.integer]]:
-    """This process's share of a global batch, cut to `size`; as many parts on every process.
-
-    A process whose share of a short last batch is smaller gets empty parts, for which it still
-    takes part in the gradient's all-reduce.
-    """
-    largest_share = -(-len(rows) // world)
-    count = -(-largest_share // size)
-    own = rows[rank::world]
-    return [own[i * size : (i + 1) * size] for i in range(count)]
 
 
 @dataclass
@@ -175,20 +132,8 @@ class Trainer:
                 task.advance(1)
 
     def _batches(self) -> Iterator[list[Batch]]:
-        accelerator = self.accelerator
-        dataset = _MicroBatches(
-            self.schedule, self.train, self.config,
-            accelerator.process_index, accelerator.num_processes, self.state.step, self.teacher,
-        )  # fmt: skip
-        loader = DataLoader(
-            dataset,
-            batch_size=None,
-            num_workers=self.config.train.loader_workers,
-            collate_fn=_as_it_is,
-            pin_memory=accelerator.device.type == "cuda",
-        )
-        for micro in loader:
-            yield [batch.to(accelerator.device) for batch in micro]
+        return feed(self.schedule, self.train, self.teacher, self.config, self.accelerator,
+                    self.state.step)  # fmt: skip
 
     def _step(self, micro: list[Batch]) -> None:
         """One optimiser step; the gradient is that of the mean loss over the whole global batch.
@@ -354,11 +299,6 @@ def make_optimizer(config: Config, model: nn.Module) -> Optimizer:
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return AdamW(learning, lr=c.learning_rate, betas=c.adam_betas, eps=c.adam_epsilon,
                  weight_decay=c.weight_decay, fused=True)  # fmt: skip
-
-
-def _as_it_is(micro: list[Batch]) -> list[Batch]:
-    """A named function, since a worker process that is spawned cannot be handed a lambda."""
-    return micro
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

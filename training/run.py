@@ -8,24 +8,22 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-from accelerate.utils import ProjectConfiguration, broadcast, broadcast_object_list
-from torch import nn
+from accelerate.utils import ProjectConfiguration
 
 from models import bundle, registry
 from models.classifier import Classifier
 from training import row_wise
-from training.calibration import fit_temperature, fold_temperature
+from training.best import measure_best
 from training.config import Config, as_dict, flatten
 from training.data import ReviewData, load_data
 from training.distillation import teacher_logits, with_unlabelled
-from training.evaluation import predict, write_predictions
 from training.folder import prepare_folder, write_result
 from training.initialisation import initialise_embeddings
 from training.loop import Trainer, make_optimizer
 from training.measure import device_name
-from training.metrics import evaluate_logits
 from training.objective import Objective
 from training.progress import Progress
+from training.result import describe
 from training.state import TrainState
 
 LABELS = ["negative", "positive"]
@@ -74,7 +72,7 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     _start_tracker(config, accelerator, trainer.state.step)
     trainer.run()
     tests_began = time.perf_counter()
-    measured = _measure_best(trainer, data)
+    measured = measure_best(trainer, data)
     test_seconds = time.perf_counter() - tests_began
     result: dict[str, Any] = {}
     if accelerator.is_main_process:
@@ -228,143 +226,3 @@ def _start_tracker(config: Config, accelerator: Accelerator, step: int) -> None:
         config=plain,
         init_kwargs={"tensorboard": {"purge_step": step + 1}} if step else {},
     )
-
-
-def _measure_best(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
-    """Validation and tests of the best checkpoint; its predictions go to `predictions/`."""
-    accelerator, config, best = trainer.accelerator, trainer.config, trainer.bare
-    if accelerator.is_main_process:
-        best.load_state_dict(bundle.load(trainer.output / "best").model.state_dict())
-    with torch.no_grad():
-        for tensor in best.state_dict().values():
-            tensor.copy_(broadcast(tensor))  # the other processes need not see the main one's disk
-    measured: dict[str, Any] = {"tests": {}}
-    if config.train.calibrate:
-        measured["calibration"] = _calibrate(trainer, data)
-    for name, table in {"validation": data.validation, **data.tests}.items():
-        logits = predict(trainer.model, table, accelerator, config, trainer.progress, name)
-        metrics = evaluate_logits(logits, table.labels)
-        if accelerator.is_main_process:
-            path = trainer.output / "predictions" / f"{name}.parquet"
-            write_predictions(path, table.labels, logits)
-        if name == "validation":
-            measured[name] = metrics.as_dict()
-        else:
-            measured["tests"][name] = metrics.as_dict()
-        trainer.progress.say(f"best checkpoint on {name}: {metrics.summary()}")
-    return measured
-
-
-def _calibrate(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
-    """Fold into the best checkpoint the temperature that fits the validation split.
-
-    A checkpoint that a run folded before it was killed says so, and is left as it is.
-    """
-    accelerator, config, best = trainer.accelerator, trainer.config, trainer.bare
-    folder = trainer.output / "best"
-    done: list[float | None] = [None]
-    if accelerator.is_main_process:
-        done = [bundle.load(folder).metrics.get("temperature")]
-    broadcast_object_list(done)
-    if done[0] is not None:
-        return {"temperature": done[0]}
-    logits = predict(trainer.model, data.validation, accelerator, config, trainer.progress,
-                     "validation")  # fmt: skip
-    temperature = fit_temperature(logits, data.validation.labels)
-    fold_temperature(best, temperature)
-    if accelerator.is_main_process:
-        stored = bundle.load(folder)
-        fold_temperature(stored.model, temperature)
-        stored.metrics["temperature"] = temperature
-        bundle.save(stored, folder)
-    trainer.progress.say(f"calibrated: logits divided by {temperature:.3f}")
-    return {"temperature": temperature}
-
-
-def describe(
-    config: Config, trainer: Trainer, data: ReviewData, model: nn.Module, arguments: dict[str, Any]
-) -> dict[str, Any]:
-    """Everything of the result that is no test."""
-    state, schedule, train = trainer.state, trainer.schedule, config.train
-    samples = trainer.history.column("train", "memory_bytes")
-    seconds = max(state.train_seconds, 1e-9)
-    return common(config, data) | {
-        "architecture": config.model.architecture,
-        "arguments": arguments,
-        "parameters": count_parameters(model),
-        "best": {
-            "step": state.best_step,
-            "epoch": schedule.epoch(state.best_step),
-            "accuracy": state.best_accuracy,
-            "loss": state.best_loss,
-        },
-        "time": {
-            "train_seconds": state.train_seconds,
-            "train_cpu_seconds": state.train_cpu_seconds,
-            "evaluation_seconds": state.evaluation_seconds,
-            "data_seconds": state.data_seconds,
-            "teacher_seconds": state.teacher_seconds,
-        },
-        "throughput": {
-            "reviews_per_second": state.train_reviews / seconds,
-            "tokens_per_second": state.train_tokens / seconds,
-        },
-        "memory": trainer.memory.describe(samples, state.peak_bytes),
-        "training": {
-            "epochs": schedule.epoch(state.step),
-            "steps": state.step,
-            "batch_size": train.batch_size,
-            "learning_rate": train.learning_rate,
-            "schedule": train.schedule,
-            "warmup_fraction": train.warmup_fraction,
-            "weight_decay": train.weight_decay,
-            "max_gradient_norm": train.max_gradient_norm,
-            "bucketed": train.bucketed,
-            "max_length": config.data.max_length,
-            "padding": train.padding,
-            "mixed_precision": trainer.accelerator.mixed_precision,
-            "seed": train.seed,
-            "stopped": state.stopped,
-        },
-        "machine": {
-            "device": device_name(trainer.accelerator.device),
-            "processes": trainer.accelerator.num_processes,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        },
-    }
-
-
-def common(config: Config, data: ReviewData) -> dict[str, Any]:
-    """What every result says of the experiment and its data, whatever was trained."""
-    return {
-        "schema_version": 1,
-        "experiment": config.experiment,
-        "number": config.number,
-        "variant": config.variant,
-        "title": config.title,
-        "data": {
-            "train_reviews": len(data.train),
-            "validation_reviews": len(data.validation),
-            "sources": config.data.sources,
-            "extra_tests": config.data.tests,
-            "seed": config.data.seed,
-            "limits": [
-                config.data.limit_train,
-                config.data.limit_validation,
-                config.data.limit_test,
-            ],
-            "text": config.data.text,
-            "report": data.report.as_dict(),
-        },
-    }
-
-
-def count_parameters(model: nn.Module) -> dict[str, int]:
-    """All parameters, those that learn, and those in embedding tables."""
-    tables = (nn.Embedding, nn.EmbeddingBag)
-    return {
-        "total": sum(p.numel() for p in model.parameters()),
-        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "embedding": sum(m.weight.numel() for m in model.modules() if isinstance(m, tables)),
-    }

@@ -24,7 +24,7 @@ from training.history import History
 from training.measure import MemoryMeter, device_name
 from training.metrics import Metrics, evaluate_logits
 from training.progress import Progress
-from training.run import common
+from training.result import common
 
 _ARGUMENTS = {"max_ngram": 2, "min_count": 2, "inverse_regularisation": 4.0}
 

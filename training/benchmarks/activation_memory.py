@@ -72,7 +72,7 @@ def measure(experiment: str, lengths: list[int], backbone: str | None) -> dict[s
     from models import registry
     from training.config import load_experiment
     from training.loop import make_optimizer
-    from training.run import count_parameters
+    from training.result import count_parameters
 
     settings = [f"model.arguments.backbone={backbone}"] if backbone and "bert" in experiment else []
     config = load_experiment(experiment, settings)

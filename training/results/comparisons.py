@@ -78,9 +78,7 @@ class Missing:
     commands: tuple[str, ...] = ()
 
 
-def read_predictions(
-    run: Run, test: str
-) -> tuple[NDArray[np.int8], NDArray[np.float64]] | None:
+def read_predictions(run: Run, test: str) -> tuple[NDArray[np.int8], NDArray[np.float64]] | None:
     """Labels (N,) and logits (N, 2) of a finished run; None where it kept no predictions.
 
     Raises:
