@@ -9,7 +9,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from bias.gate import Verdict
-from bias.section import Cell, Chart, Estimate, Section, Table
+from bias.section import Cell, Chart, Estimate, Section, Table, rounded
 
 FINDINGS_SHOWN = 5
 LONG = 45  # characters that stay on one line
@@ -83,8 +83,9 @@ def _card(estimate: Estimate) -> str:
     p = "" if estimate.p is None else f" · p {estimate.p:.4f}"
     return (
         f"<div class='card'><div class='name'>{escape(estimate.name.replace('_', ' '))}</div>"
-        f"<div class='value'>{estimate.value:.3f}</div>"
-        f"<div class='interval'>[{estimate.low:.3f}, {estimate.high:.3f}] · n {estimate.n:,}"
+        f"<div class='value'>{rounded(estimate.value, estimate.digits)}</div>"
+        f"<div class='interval'>[{rounded(estimate.low, estimate.digits)}, "
+        f"{rounded(estimate.high, estimate.digits)}] · n {estimate.n:,}"
         f"{noise}{p}</div><div class='meaning'>{escape(estimate.meaning)}</div></div>"
     )
 
