@@ -65,6 +65,12 @@ def _opening(
         lines.append(f"<div class='gate {kind}' role='status'><strong>{summary}</strong><ul>")
         lines += [f"<li>{escape(verdict.text())}</li>" for verdict in gate]
         lines.append("</ul></div>")
+    else:
+        lines.append(
+            "<div class='gate open' role='status'><strong>No gate was set</strong>: whether these "
+            "figures may stand is for the reader to say. <code>--fail-over NAME=X</code> lets the "
+            "command say it.</div>"
+        )
     for target in dict.fromkeys(section.target for section in sections):
         own = [section for section in sections if section.target == target]
         estimates = [estimate for section in own for estimate in section.headline]
