@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from bias import identities, probes
 from bias.answers import Answers
 from bias.counterfactual import score
@@ -27,6 +29,7 @@ from bias.targets import BUNDLE, parse
 from serve.classifier import TextClassifier
 from serve.predictor import Predictor, open_predictor
 from training.files import write_whole
+from training.measure import device_name
 
 PAIRS = 10_000
 
@@ -92,7 +95,7 @@ def measure(bundle: str, reviews: str, rounds: int, threads: int) -> dict[str, A
         audit.append(_spent(partial(_audit, audited, pairs)))
     before, middle, after = _median(bare), _median(texts_in), _median(audit)
     return {
-        "target": target.name, "threads": threads, "reviews": reviews, "pairs": len(pairs),
+        "target": target.name, "processor": device_name(torch.device("cpu")), "threads": threads, "reviews": reviews, "pairs": len(pairs),
         "texts": len(texts), "tokens": sum(map(len, rows)), "bare": before._asdict(),
         "predictor": middle._asdict(), "audit": after._asdict(),
         "share_of_predictor": middle.processor / after.processor,
