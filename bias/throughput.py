@@ -95,8 +95,9 @@ def measure(bundle: str, reviews: str, rounds: int, threads: int) -> dict[str, A
         audit.append(_spent(partial(_audit, audited, pairs)))
     before, middle, after = _median(bare), _median(texts_in), _median(audit)
     return {
-        "target": target.name, "processor": device_name(torch.device("cpu")), "threads": threads, "reviews": reviews, "pairs": len(pairs),
-        "texts": len(texts), "tokens": sum(map(len, rows)), "bare": before._asdict(),
+        "target": target.name, "processor": device_name(torch.device("cpu")), "threads": threads,
+        "reviews": reviews, "pairs": len(pairs), "texts": len(texts),
+        "tokens": sum(map(len, rows)), "bare": before._asdict(),
         "predictor": middle._asdict(), "audit": after._asdict(),
         "share_of_predictor": middle.processor / after.processor,
         "share_of_bare": before.processor / after.processor,
