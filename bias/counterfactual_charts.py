@@ -29,7 +29,8 @@ def forest(compared: Sequence[Comparison], source: str) -> Chart:
     )
     return Chart(
         f"Mean change when somebody else is named: {source}",
-        framed(figure, 110 + 28 * len(chosen), xaxis_title="← group more negative · mean Δp · group more positive →",
+        framed(figure, 110 + 28 * len(chosen),
+               xaxis_title="← group more negative · mean Δp · group more positive →",
                yaxis={"autorange": "reversed", "categoryorder": "array",
                       "categoryarray": [_label(each) for each in chosen]}),
         caption,
