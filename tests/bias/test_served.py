@@ -153,7 +153,8 @@ def test_an_endpoint_that_ends_midway_is_resumed_and_serves_what_its_bundle_answ
     assert sum(asked) == texts - kept + answers.CHECKED  # the rest, and a check of the kept ones
     comparison = next(s for s in audit["sections"] if s["name"] == "comparison")
     (disagreeing,) = comparison["estimates"]
-    assert disagreeing["value"] == 0 and disagreeing["n"] == texts
+    # of the pairs' texts; reviews as they were written are asked too, and compared elsewhere
+    assert disagreeing["value"] == 0 and 0.99 * texts < disagreeing["n"] <= texts
     assert f"serves is what was audited as {audit['targets'][0]['name']}" in str(comparison)
 
 
