@@ -29,7 +29,8 @@ def forest(compared: Sequence[Comparison], source: str) -> Chart:
     )
     return Chart(
         f"Mean change when somebody else is named: {source}",
-        framed(figure, 110 + 28 * len(chosen), xaxis_title="mean Δp",
+        framed(figure, 110 + 28 * len(chosen),
+               xaxis_title="← group more negative · mean Δp · group more positive →",
                yaxis={"autorange": "reversed", "categoryorder": "array",
                       "categoryarray": [_label(each) for each in chosen]}),
         caption,
@@ -77,4 +78,4 @@ def _points(
 
 
 def _label(each: Comparison) -> str:
-    return f"{each.axis}: {each.group}"
+    return f"{each.axis}: {each.group} vs {each.reference}"

@@ -4,12 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
-from bias import style
 from bias.fill_mask import SetResult
+from bias.fill_mask_charts import contrast_chart
 from bias.relabelling import Difference
-from bias.section import Chart, Estimate, Page, Section, Table
+from bias.section import Estimate, Page, Section, Table
 from training.results.statistics import holm
 
 ODDS_SHOWN = 8
@@ -42,7 +40,7 @@ def fill_mask_section(
             _odds_table(results),
             _values_table(results),
         ),
-        charts=(_forest([(model, results, estimates)]),) if estimates else (),
+        charts=(contrast_chart([(model, results, estimates)]),) if estimates else (),
         pages=pages,
         limits=LIMITS,
         facts={
@@ -89,7 +87,7 @@ def comparison_section(models: Sequence[tuple[str, Sequence[SetResult]]]) -> Sec
                 "stricter demand than a test at the 5% level.",
             ),
         ),
-        charts=(_forest(estimates),) if rows else (),
+        charts=(contrast_chart(estimates),) if rows else (),
         limits=(
             "Two models differ in more than the mitigation: seed, steps, data order. Only models "
             "that were trained alike but for it say what it did.",
@@ -127,12 +125,13 @@ def _meaning(result: SetResult, contrast: Difference) -> str:
 
 
 def _findings(results: Sequence[SetResult], estimates: dict[str, Estimate]) -> tuple[str, ...]:
-    found, none = [], []
+    found, none, untested = [], [], []
     for result in results:
         estimate = estimates.get(result.prompts.name)
         if estimate is None:
-            continue
-        if estimate.p is not None and estimate.p < 0.05:
+            if result.contrast_sides:
+                untested.append(_untested(result.prompts.title, *result.contrast_sides))
+        elif estimate.p is not None and estimate.p < 0.05:
             found.append((abs(estimate.value), _sentence(result, estimate)))
         else:
             none.append(result.prompts.title)
@@ -143,7 +142,14 @@ def _findings(results: Sequence[SetResult], estimates: dict[str, Estimate]) -> t
             + "; ".join(none)
             + "."
         )
-    return tuple(lines)
+    return (*lines, *untested)
+
+
+def _untested(title: str, minoritised: float, normative: float) -> str:
+    return (
+        f"{title}: contrast {minoritised - normative:+.2f}, of so few people and tokens that no "
+        "test can tell it from chance."
+    )
 
 
 def _sentence(result: SetResult, estimate: Estimate) -> str:
@@ -153,7 +159,7 @@ def _sentence(result: SetResult, estimate: Estimate) -> str:
     )
     return (
         f"{result.prompts.title}{note}: {side} the stereotype, {estimate.meaning} "
-        f"(contrast {estimate.text(2)}, p = {_p(estimate.p)}, n = {estimate.n} {estimate.of})."
+        f"(contrast {estimate.text(2)}, p {_p(estimate.p, '= ')}, n = {estimate.n} {estimate.of})."
     )
 
 
@@ -246,54 +252,10 @@ def _values_table(results: Sequence[SetResult]) -> Table:
     )
 
 
-def _forest(
-    models: Sequence[tuple[str, Sequence[SetResult], dict[str, Estimate]]],
-) -> Chart:
-    figure = go.Figure()
-    names = []
-    for place, (model, results, found) in enumerate(models):
-        shown = [r for r in results if r.prompts.name in found][::-1]
-        kept = [found[r.prompts.name] for r in shown]
-        labels = [f"{r.prompts.title} [{r.prompts.axis}]" for r in shown]
-        names += [label for label in labels if label not in names]
-        figure.add_scatter(
-            x=[e.value for e in kept],
-            y=labels,
-            mode="markers",
-            name=model,
-            marker={
-                "symbol": style.SYMBOLS[place % len(style.SYMBOLS)],
-                "color": style.COLOURS[place % len(style.COLOURS)],
-                "size": 10,
-            },
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [e.high - e.value for e in kept],
-                "arrayminus": [e.value - e.low for e in kept],
-            },
-        )
-    figure.add_vline(x=0, line={"color": style.GREY, "dash": "dash"})
-    height = round(150 + 34 * len(names) * max(1.0, len(models) / 2))
-    frame = style.framed(
-        figure,
-        height,
-        xaxis_title="contrast in nats: against the stereotype | along it",
-        scattermode="group",
-        showlegend=len(models) > 1,
-    )
-    return Chart(
-        title="Contrast of each set",
-        figure=frame,
-        caption="The contrast of each prompt set with its 95% interval. 0 is no difference between "
-        "the groups; to the right, the model gives each group what the stereotype gives it.",
-    )
-
-
-def _p(p: float | None) -> str:
+def _p(p: float | None, equal: str = "") -> str:
     if p is None:
         return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{equal}{p:.3f}"
 
 
 def _percent(share: float) -> str:

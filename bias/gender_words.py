@@ -80,7 +80,8 @@ def swapped(text: str, to: Gender) -> str:
         else:
             table = known.masculine_of if to == MASCULINE else known.feminine_of
             other = word if word in known.generic else table.get(word, word)
-        return _capitals(match[0], other)
+        # a word that stays keeps its letters too: SHe is a slip of the writer's, not ours to mend
+        return match[0] if other == word else _capitals(match[0], other)
 
     return known.pattern.sub(turn, text)
 

@@ -1,21 +1,19 @@
-"""Masked language models by folder or hub name; the audit's one file that imports transformers.
+"""Masked language models with their weights, as the audit asks them.
 
 N rows, B batch, T steps, V tokens of the vocabulary, D hidden size.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
-from transformers.utils import logging
+from transformers import AutoModel, AutoModelForMaskedLM
 
 from bias.batches import batches_by_length, padded
+from bias.pretrained import display_name, load_model, load_tokenizer, vocabulary_of
 from bias.stored_logits import MASK, StoredLogits, read_logits
 
 _TOKENS_PER_BATCH = 4096
@@ -59,7 +57,7 @@ class LiveModel:
         """
         self.name = display_name(name_or_folder)
         self.device = device
-        self.model, report = _load(name_or_folder, AutoModelForMaskedLM)
+        self.model, report = load_model(name_or_folder, AutoModelForMaskedLM)
         if report["missing_keys"]:
             raise ValueError(
                 f"{name_or_folder}: its weights have no masked-LM head (missing: "
@@ -67,10 +65,10 @@ class LiveModel:
                 "masked language model, such as google-bert/bert-base-uncased"
             )
         self.model.to(device).eval()
-        self.tokenizer = _tokenizer(name_or_folder)
+        self.tokenizer = load_tokenizer(name_or_folder)
         if self.tokenizer.mask_token is None:
             raise ValueError(f"{name_or_folder}: its tokenizer has no mask token")
-        self.vocabulary = _vocabulary(self.tokenizer, int(self.model.config.vocab_size))
+        self.vocabulary = vocabulary_of(self.tokenizer, int(self.model.config.vocab_size))
 
     @property
     def max_length(self) -> int:
@@ -183,9 +181,9 @@ class SentenceEncoder:
         """Errors as `LiveModel`'s, but for the head, which is not needed."""
         self.name = display_name(name_or_folder)
         self.device = device
-        self.model, _ = _load(name_or_folder, AutoModel)
+        self.model, _ = load_model(name_or_folder, AutoModel)
         self.model.to(device).eval()
-        self.tokenizer = _tokenizer(name_or_folder)
+        self.tokenizer = load_tokenizer(name_or_folder)
 
     def embed(
         self, sentences: Sequence[str], advance: Advance | None = None
@@ -207,79 +205,6 @@ def open_models(
             raise ValueError(f"{target}: no such file of stored logits")
         return read_logits(Path(target), vocabulary)
     return [LiveModel(target, device)]
-
-
-def display_name(name_or_folder: str) -> str:
-    """A hub name as it is; of a folder its last part, but for the `model` of a training run."""
-    path = Path(name_or_folder)
-    if not path.is_dir():
-        return name_or_folder
-    path = path.resolve()
-    return path.parent.name if path.name == "model" else path.name
-
-
-def _load(name_or_folder: str, kind: Any) -> tuple[Any, dict[str, Any]]:
-    try:
-        if Path(name_or_folder).is_file():  # which would be read as a pickle
-            raise OSError("it is a file, expected a folder")
-        config = AutoConfig.from_pretrained(name_or_folder, trust_remote_code=False)
-        with _quiet():  # its report on missing weights, which the caller words itself
-            model, report = kind.from_pretrained(
-                name_or_folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")[:200]
-        raise ValueError(
-            f"{name_or_folder}: cannot be loaded as a masked language model ({reason}); give a "
-            "folder with config.json, model.safetensors and a tokenizer, or a hub name where the "
-            "network is reachable"
-        ) from error
-    return model, report
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        logging.enable_progress_bar()
-
-
-def _tokenizer(name_or_folder: str) -> Any:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its warning after a fork
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ValueError(f"{name_or_folder}: no tokenizer beside the model ({reason})") from error
-    if not tokenizer.is_fast:
-        raise ValueError(f"{name_or_folder}: its tokenizer has no tokenizer.json, which is needed")
-    return tokenizer
-
-
-def _vocabulary(tokenizer: Any, size: int) -> list[str]:
-    """Tokens by id, in WordPiece's writing whatever the tokenizer: `##` continues a word.
-
-    Byte-level BPE and SentencePiece mark the other kind, the beginning of a word.
-    """
-    named = [str(t) for t in tokenizer.convert_ids_to_tokens(range(min(size, len(tokenizer))))]
-    special = set(tokenizer.all_special_tokens)
-    begin = next((sign for sign in ("Ġ", "▁") if any(t.startswith(sign) for t in named)), None)
-    if begin is not None:
-        named = [
-            token if token in special else token[1:] if token.startswith(begin) else f"##{token}"
-            for token in named
-        ]
-    return named + [f"[unused-{i}]" for i in range(len(named), size)]
 
 
 def _only_mask(ids: Sequence[int], mask_id: int, sentence: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from bias.gate import Verdict
-from bias.section import Cell, Chart, Estimate, Section, Table
+from bias.section import Cell, Chart, Estimate, Section, Table, rounded
 
 FINDINGS_SHOWN = 5
 LONG = 45  # characters that stay on one line
@@ -79,6 +79,12 @@ def _opening(
         lines.append(f"<div class='gate {kind}' role='status'><strong>{summary}</strong><ul>")
         lines += [f"<li>{escape(verdict.text())}</li>" for verdict in gate]
         lines.append("</ul></div>")
+    else:
+        lines.append(
+            "<div class='gate open' role='status'><strong>No gate was set</strong>: whether these "
+            "figures may stand is for the reader to say. <code>--fail-over NAME=X</code> lets the "
+            "command say it.</div>"
+        )
     for target in dict.fromkeys(section.target for section in sections):
         own = [section for section in sections if section.target == target]
         estimates = [estimate for section in own for estimate in section.headline]
@@ -97,8 +103,9 @@ def _card(estimate: Estimate) -> str:
     p = "" if estimate.p is None else f" · p {estimate.p:.4f}"
     return (
         f"<div class='card'><div class='name'>{escape(estimate.name.replace('_', ' '))}</div>"
-        f"<div class='value'>{estimate.value:.3f}</div>"
-        f"<div class='interval'>[{estimate.low:.3f}, {estimate.high:.3f}] · n {estimate.n:,}"
+        f"<div class='value'>{rounded(estimate.value, estimate.digits)}</div>"
+        f"<div class='interval'>[{rounded(estimate.low, estimate.digits)}, "
+        f"{rounded(estimate.high, estimate.digits)}] · n {estimate.n:,}"
         f"{noise}{p}</div><div class='meaning'>{escape(estimate.meaning)}</div></div>"
     )
 

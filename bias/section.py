@@ -36,11 +36,29 @@ class Estimate:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", self.name), self.name
         assert self.n >= 0
 
-    def text(self, digits: int = 3) -> str:
-        """`0.031 [0.024, 0.039]`; without an interval the value alone."""
+    def text(self, digits: int | None = None) -> str:
+        """`0.031 [0.024, 0.039]`; without an interval the value alone.
+
+        Three digits, or more where the interval is so narrow that they would be all alike.
+        """
+        digits = self.digits if digits is None else digits
         if math.isnan(self.low) or math.isnan(self.high):
-            return f"{self.value:.{digits}f}"
-        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+            return rounded(self.value, digits)
+        low, high = rounded(self.low, digits), rounded(self.high, digits)
+        return f"{rounded(self.value, digits)} [{low}, {high}]"
+
+    @property
+    def digits(self) -> int:
+        """After the point: the interval's width with two figures, 3 at least, 6 at most."""
+        width = self.high - self.low
+        if not width > 0:  # NaN among them
+            return 3
+        return min(6, max(3, 1 - math.floor(math.log10(width))))
+
+
+def rounded(value: float, digits: int) -> str:
+    """Never -0.000, which says no more than 0.000."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 Cell = str | int | float | Estimate | None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bias.shared_words import sharing_words
 from serve.predictor import DEFAULT_BACKEND, Predictor, open_predictor
 
 BUNDLE, ENDPOINT, LANGUAGE_MODEL = "bundle", "endpoint", "language model"
@@ -72,7 +73,8 @@ class Target:
         """The predictor. Errors as `serve.predictor.open_predictor`'s."""
         if self.kind == ENDPOINT:
             return open_predictor(self.given, token_file=token_file)
-        return open_predictor(self.folder, backend=self.backend, threads=threads)
+        opened = open_predictor(self.folder, backend=self.backend, threads=threads)
+        return sharing_words(opened, self.folder)
 
 
 def parse(given: Sequence[str], say: Callable[[str], None]) -> list[Target]:

@@ -14,15 +14,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from bias import identities, probes
 from bias.answers import Answers
 from bias.counterfactual import score
 from bias.pairs import Pair, texts_of
+from bias.shared_words import sharing_words
 from bias.targets import BUNDLE, parse
 from serve.classifier import TextClassifier
+from serve.predictor import Predictor, open_predictor
+from training.files import write_whole
+from training.measure import device_name
 
 PAIRS = 10_000
 
@@ -51,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if given.output is not None:
-        given.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_whole(given.output, json.dumps(result, indent=1) + "\n")
     print(
         f"{result['pairs']:,} pairs, {result['texts']:,} different texts: bare backend "
         f"{result['bare']['processor']:.2f} s of processor, audit "
@@ -70,7 +77,7 @@ def measure(bundle: str, reviews: str, rounds: int, threads: int) -> dict[str, A
     (target,) = parse([bundle], lambda line: print(line, file=sys.stderr))
     if target.kind != BUNDLE:
         raise ValueError(f"BUNDLE {bundle}: give a bundle's folder; a {target.kind} has no backend")
-    predictor = target.open(threads=threads, token_file=None)
+    predictor = open_predictor(target.folder, backend=target.backend, threads=threads)
     assert isinstance(predictor, TextClassifier)
     made = probes.make(identities.load(), reviews, "title+content", 1000, 0)
     # reviews first: templates alone would be shorter than what an audit asks
@@ -84,11 +91,13 @@ def measure(bundle: str, reviews: str, rounds: int, threads: int) -> dict[str, A
     for _ in range(rounds):
         bare.append(_spent(lambda: predictor.probabilities_of(rows)))
         texts_in.append(_spent(lambda: predictor.predict(texts)))
-        audit.append(_spent(lambda: _audit(predictor, pairs)))
+        audited = sharing_words(predictor, target.folder)  # anew: no words known from before
+        audit.append(_spent(partial(_audit, audited, pairs)))
     before, middle, after = _median(bare), _median(texts_in), _median(audit)
     return {
-        "target": target.name, "threads": threads, "reviews": reviews, "pairs": len(pairs),
-        "texts": len(texts), "tokens": sum(map(len, rows)), "bare": before._asdict(),
+        "target": target.name, "processor": device_name(torch.device("cpu")), "threads": threads,
+        "reviews": reviews, "pairs": len(pairs), "texts": len(texts),
+        "tokens": sum(map(len, rows)), "bare": before._asdict(),
         "predictor": middle._asdict(), "audit": after._asdict(),
         "share_of_predictor": middle.processor / after.processor,
         "share_of_bare": before.processor / after.processor,
@@ -99,7 +108,7 @@ def measure(bundle: str, reviews: str, rounds: int, threads: int) -> dict[str, A
     }  # fmt: skip
 
 
-def _audit(predictor: TextClassifier, pairs: list[Pair]) -> None:
+def _audit(predictor: Predictor, pairs: list[Pair]) -> None:
     """From pairs to scored pairs, with the answers stored on disk."""
     with tempfile.TemporaryDirectory() as folder:
         answers = Answers(Path(folder))

@@ -3,6 +3,26 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+
+PATIENCE = 5.0  # seconds for a first answer, before the client's own retries are let loose
+
+
+@cache
+def hub_answers() -> bool:
+    """Whether the hub is there at all: asked once, without retries, by the proxy if there is one.
+
+    Its client tries each file five times or more, which takes over half a minute without a network.
+    HF_HUB_OFFLINE=1 makes it false without asking.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:  # the client raises a dozen kinds, which differ by version
+        return False
+    return True
 
 
 @contextmanager

@@ -31,6 +31,7 @@ def test_words_are_turned_to_their_counterparts_and_back(feminine: str, masculin
 def test_a_text_of_the_wanted_gender_stays_as_it_is() -> None:
     text = "She told her sister that the book was hers."
     assert swapped(text, FEMININE) == text
+    assert swapped("SHe used two.", FEMININE) == "SHe used two."  # as somebody did write
 
 
 def test_words_within_others_stay() -> None:

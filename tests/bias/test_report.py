@@ -67,6 +67,22 @@ def test_an_estimate_that_is_not_there_names_those_that_are() -> None:
         gate.check({"fliprate": 0.1}, [section()])
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.031, 0.024, 0.039, "0.031 [0.024, 0.039]"),
+        (-0.00012, -0.00031, 0.00007, "-0.00012 [-0.00031, 0.00007]"),
+        (-0.0001, -0.02, 0.02, "0.000 [-0.020, 0.020]"),  # and never -0.000
+        (0.0, 0.0, 0.0, "0.000 [0.000, 0.000]"),
+        (1e-9, -2e-9, 3e-9, "0.000000 [0.000000, 0.000000]"),
+    ],
+)
+def test_a_narrow_interval_is_shown_with_the_digits_it_takes(
+    value: float, low: float, high: float, text: str
+) -> None:
+    assert Estimate("x", value, low, high, 10, "pairs").text() == text
+
+
 def test_the_json_has_a_version_and_every_figure_its_interval_and_n(audit: Audit) -> None:
     value = json.loads(json.dumps(as_json(audit), allow_nan=False))
     assert value["schema_version"] == 1
