@@ -1,10 +1,10 @@
 """The whole report, from its parts."""
 
 from bias.written_report.audit_tables import bulleted, drawn
-from bias.written_report.classifier_part import NAME as AUDIT
 from bias.written_report.classifier_part import classifier_part, headlines
 from bias.written_report.fill_mask_part import fill_mask_part
-from bias.written_report.inputs import COMMANDS, Inputs
+from bias.written_report.inputs import CLASSIFIERS, COMMANDS, Inputs
+from bias.written_report.mitigation_part import mitigation_part
 from bias.written_report.production_part import production_part
 from bias.written_report.production_part import short_answers as decisions
 from bias.written_report.results_part import results_part
@@ -26,7 +26,7 @@ def document(inputs: Inputs) -> str:
     """Markdown; links are relative to the documentation folder."""
     parts = ["# Report", INTRODUCTION, "## In short", bulleted(_short(inputs))]
     parts += results_part(inputs)
-    parts += fill_mask_part(inputs)
+    parts += [*fill_mask_part(inputs), *mitigation_part(inputs)]
     parts += classifier_part(inputs)
     parts += wikipedia_part(inputs)
     parts += production_part(inputs)
@@ -35,15 +35,15 @@ def document(inputs: Inputs) -> str:
 
 
 def _short(inputs: Inputs) -> list[str]:
-    audit = inputs.get(AUDIT)
-    bias = [] if audit is None else headlines(audit)[:BIAS_SHOWN]
+    bias = [line for _, audit in inputs.audits(CLASSIFIERS)[:1]
+            for line in headlines(audit)[:BIAS_SHOWN]]  # fmt: skip
     return [*answers(inputs), *(f"**Who is named.** {line}." for line in bias), *decisions(inputs)]
 
 
 def _origins(inputs: Inputs) -> str:
     rows = [
-        [f"[{name}]({name})" if inputs.get(name) is not None else f"{name} (missing)",
+        [", ".join(f"[{n}]({n})" for n in inputs.names(kind)) or f"{kind} (missing)",
          f"`{command}`"]
-        for name, command in COMMANDS.items()
+        for kind, command in COMMANDS.items()
     ]  # fmt: skip
-    return drawn(["file", "command"], rows, first_right=2)
+    return drawn(["files", "made by"], rows, first_right=2)

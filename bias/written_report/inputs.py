@@ -6,31 +6,42 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
+RESULTS, DOSSIER = "results.json", "dossier/dossier.json"
+CLASSIFIERS, LANGUAGE_MODELS = "audits of classifiers", "audits of language models"
 COMMANDS = {
-    "results.json": "python -m training.results runs/* --output docs",
-    "audit/audit.json": "python -m bias runs/1-gru/best runs/1-gru/best@onnx-int8 "
+    RESULTS: "python -m training.results runs/* --output docs",
+    CLASSIFIERS: "python -m bias runs/1-gru/best runs/1-gru/best@onnx-int8 "
     "--reviews data/amazon_polarity --output docs/audit",
-    "masked_lm/audit.json": "python -m bias.fill_mask data/bert_mask_logits/logits.parquet "
-    "--vocabulary data/bert-base-uncased --output docs/masked_lm",
-    "masked_lm/planted/audit.json": "python -m bias.fill_mask planted/plain/model "
-    "planted/augmented/model --prompts planted/prompts --output docs/masked_lm/planted",
-    "dossier/dossier.json": "python -m bias.dossier runs/* --output docs/dossier",
+    LANGUAGE_MODELS: "python -m bias.fill_mask PLAIN AUGMENTED --output docs/masked_lm",
+    DOSSIER: "python -m bias.dossier runs/* --output docs/dossier",
 }
-"""A file and the command that makes it (docs/runs.md and docs/masked-language-models.md have the
-runs that these start from)."""
+"""What there should be, and the command that makes it. Audits may lie in any folder below."""
+_AUDIT = "audit.json"
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files that are there, read; by name."""
+    """The files that are there, read; by their names relative to `docs`."""
 
     docs: Path
-    contents: dict[str, dict[str, Any]]
+    contents: dict[str, Json]
 
-    def get(self, name: str) -> dict[str, Any] | None:
+    def get(self, name: str) -> Json | None:
         """A file's content, None where it is not there."""
-        assert name in COMMANDS, name
         return self.contents.get(name)
+
+    def audits(self, kind: str) -> list[tuple[str, Json]]:
+        """Name and content of the audits of CLASSIFIERS or of LANGUAGE_MODELS, by name."""
+        wanted = kind == LANGUAGE_MODELS
+        return [(name, content) for name, content in sorted(self.contents.items())
+                if name.endswith(_AUDIT) and _is_of_language_models(content) == wanted]  # fmt: skip
+
+    def names(self, kind: str) -> list[str]:
+        """The files that there are of an entry of COMMANDS."""
+        if kind in (CLASSIFIERS, LANGUAGE_MODELS):
+            return [name for name, _ in self.audits(kind)]
+        return [kind] if kind in self.contents else []
 
     def has(self, name: str) -> bool:
         """Whether a picture or a page to link to is there."""
@@ -50,16 +61,22 @@ def read_inputs(docs: Path) -> Inputs:
     """
     if not docs.is_dir():
         raise ValueError(f"--docs {docs}: no such folder; give the one with results.json")
-    return Inputs(docs, {n: _read(docs / n, n) for n in COMMANDS if (docs / n).is_file()})
+    paths = {name: docs / name for name in (RESULTS, DOSSIER)}
+    paths |= {str(path.relative_to(docs)): path for path in docs.rglob(_AUDIT)}
+    return Inputs(docs, {name: _read(path, name) for name, path in paths.items() if path.is_file()})
 
 
-def absent(name: str) -> str:
+def absent(kind: str) -> str:
     """The sentence that stands where an input is missing."""
-    return f"*Not answered yet: `{name}` is not there. It is made by* `{COMMANDS[name]}`*.*"
+    return f"*Not answered yet: `{kind}` not there; made by* `{COMMANDS[kind]}`*.*"
 
 
-def _read(path: Path, name: str) -> dict[str, Any]:
-    again = f"make it anew with: {COMMANDS[name]}"
+def _is_of_language_models(audit: Json) -> bool:
+    return any(section["name"].startswith("fill_mask") for section in audit.get("sections", ()))
+
+
+def _read(path: Path, name: str) -> Json:
+    again = f"make it anew with: {COMMANDS.get(name, 'the command of that audit')}"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

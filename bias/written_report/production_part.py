@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from bias.written_report.audit_tables import Json, bulleted, drawn
-from bias.written_report.inputs import Inputs, absent
+from bias.written_report.inputs import DOSSIER, Inputs, absent
 from training.results.wording import duration, number, percent
 
-NAME = "dossier/dossier.json"
 PAGE = "dossier/dossier.md"
 PICTURE = "dossier/front.png"
 USES = {
@@ -49,18 +48,18 @@ FIGURES = {
 
 def short_answers(inputs: Inputs) -> list[str]:
     """What may be used where, a line a use."""
-    dossier = inputs.get(NAME)
+    dossier = inputs.get(DOSSIER)
     if dossier is None:
-        return [f"**Where it may be used.** {absent(NAME)}"]
+        return [f"**Where it may be used.** {absent(DOSSIER)}"]
     return [f"**{each['title']}.** {_decided(each)}" for each in dossier["contexts"]]
 
 
 def production_part(inputs: Inputs) -> list[str]:
     """The uses, argued and held against the figures; then the figures side by side."""
     parts = ["## In production: where such a model may be used, and where not", ARGUED]
-    dossier = inputs.get(NAME)
+    dossier = inputs.get(DOSSIER)
     if dossier is None:
-        return [*parts, absent(NAME)]
+        return [*parts, absent(DOSSIER)]
     for context in dossier["contexts"]:
         parts += _context(context)
     parts += ["### Accuracy, speed, memory, cost and bias side by side"]

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bias.written_report.inputs import Inputs, absent
+from bias.written_report.inputs import RESULTS, Inputs, absent
 from bias.written_report.run_summary import CAPTION, run_table
 from training.results.concepts import ATTENTION
 from training.results.wording import listed
 
-NAME = "results.json"
 BULLETS_SHOWN = 12
 """More of them are folded away."""
 
@@ -95,9 +94,9 @@ BEHAVIOUR = (
 
 def short_answers(inputs: Inputs) -> list[str]:
     """What someone who signs off reads first: a line a question."""
-    results = inputs.get(NAME)
+    results = inputs.get(RESULTS)
     if results is None:
-        return [absent(NAME)]
+        return [absent(RESULTS)]
     lines = [("Generalisation", text) for text in _texts(results, "generalisation")]
     lines += [("Wall-clock time", text) for text in _texts(results, "speed")]
     lines += [(asked.heading, verdict(results, asked.topic)) for asked in QUESTIONS
@@ -115,9 +114,9 @@ def short_answers(inputs: Inputs) -> list[str]:
 def results_part(inputs: Inputs) -> list[str]:
     """Paragraphs of Markdown."""
     parts = ["## What attention is", ATTENTION.rstrip()]
-    results = inputs.get(NAME)
+    results = inputs.get(RESULTS)
     if results is None:
-        return [*parts, "## The learning curves", absent(NAME)]
+        return [*parts, "## The learning curves", absent(RESULTS)]
     parts += ["## The learning curves", *_picture(inputs, results, "learning_curves.png")]
     parts += [f"> **Note.** {warning}" for warning in results["warnings"]]
     parts += ["## The runs", run_table(results), f"*{CAPTION} Every run by itself, with F1, loss "
