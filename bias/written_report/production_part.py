@@ -8,7 +8,7 @@ from bias.written_report.inputs import DOSSIER, Inputs, absent
 from training.results.wording import duration, number, percent
 
 PAGE = "dossier/dossier.md"
-PICTURE = "dossier/front.png"
+PICTURE = "dossier/pareto_front.png"
 USES = {
     "alone": "A model may decide by itself where it shows every threshold.",
     "assist": "A model may order or mark for a person, who decides, whatever it shows.",
@@ -29,6 +29,11 @@ class Shown(NamedTuple):
     heading: str
     write: Callable[[float], str]
     high: bool = False
+
+    def limit(self, value: float) -> str:
+        """A threshold: a round number, in percent where the figure is."""
+        text = f"{100 * value:g}%" if self.write is percent else f"{value:g}"
+        return f"{'≥' if self.high else '≤'} {text}"
 
 
 FIGURES = {
@@ -85,9 +90,7 @@ def _threshold(given: Json) -> str:
     shown = FIGURES.get(given["metric"])
     if shown is None:
         return f"{given['metric']} {given['limit']:g}: {given['why']}"
-    return f"{shown.heading} {'≥' if shown.high else '≤'} {shown.write(given['limit'])}: " + str(
-        given["why"]
-    )
+    return f"{shown.heading} {shown.limit(given['limit'])}: {given['why']}"
 
 
 def _decided(context: Json) -> str:
@@ -96,16 +99,22 @@ def _decided(context: Json) -> str:
     return f"Recommended: `{chosen}`. {context['why']}" if chosen else str(context["why"])
 
 
-def _options(dossier: Json) -> str:
-    """What is recommended anywhere or beaten by nothing; all where neither is known."""
+def _chosen(dossier: Json) -> list[Json]:
+    """What is recommended anywhere or beaten by nothing, and of each other candidate the first."""
     recommended = {context["recommended"] for context in dossier["contexts"]}
-    options = [o for o in dossier["options"] if o["on_front"] or o["name"] in recommended]
+    chosen = [o for o in dossier["options"] if o["on_front"] or o["name"] in recommended]
+    there = {option["candidate"] for option in chosen}
+    first = {o["candidate"]: o for o in reversed(dossier["options"]) if o["candidate"] not in there}
+    return [o for o in dossier["options"] if o in chosen or o is first.get(o["candidate"])]
+
+
+def _options(dossier: Json) -> str:
     seconds = {each["name"]: each["training_seconds"] for each in dossier["candidates"]}
     names = [name for name in FIGURES if any(name in o["figures"] for o in dossier["options"])]
     rows = [
         [f"`{option['name']}`", *(_figure(option["figures"].get(name), name) for name in names),
          _cost(seconds.get(option["candidate"], ()))]
-        for option in options or dossier["options"]
+        for option in _chosen(dossier)
     ]  # fmt: skip
     heading = ["model on backend", *(FIGURES[name].heading for name in names), "training"]
     return drawn(heading, rows, first_right=1)
