@@ -22,7 +22,7 @@ def two_models_part(inputs: Inputs) -> list[str]:
     """Why two models of the same data differ in their biases."""
     found = sections(inputs.text(PAGE) or "")
     body = found.get(TWO_MODELS, f"*Not answered: {PAGE} has no such section.*")
-    return [_deeper(TWO_MODELS, body)]
+    return [_deeper(TWO_MODELS, body), "Numbers in brackets are [sources](#sources)."]
 
 
 def sections(page: str) -> dict[str, str]:
