@@ -6,7 +6,6 @@ from bias.prompts import PromptSet, load_sets
 from bias.written_report.audit_tables import Json, bulleted, drawn, sections, table
 from bias.written_report.inputs import LANGUAGE_MODELS, Inputs, absent
 
-PICTURE = "masked_lm/scatter.png"
 ASKED = (
     "A masked language model is asked to fill the same sentence for two groups. Who counts as "
     "minoritised and who as normative, and why, is written into each set (`bias/prompts/*.yaml`), "
@@ -40,7 +39,8 @@ TOKENS_SHOWN = 4
 def fill_mask_part(inputs: Inputs) -> list[str]:
     """What the sets ask, what was found, and the scatter."""
     parts = ["## What a language model puts into the blank", ASKED]
-    parts += ["### The prompt sets", bulleted([_described(each) for each in load_sets()])]
+    sets = [_described(each) for each in prompt_sets(inputs)]
+    parts += ["### The prompt sets", bulleted(sets)]
     parts += ["### What was found", CONTRAST]
     audits = inputs.audits(LANGUAGE_MODELS)
     for name, audit in audits:
@@ -53,7 +53,19 @@ def fill_mask_part(inputs: Inputs) -> list[str]:
             parts.append(f"All tokens, tests and limits: [{page}]({page}).")
     if not audits:
         parts.append(absent(LANGUAGE_MODELS))
-    return [*parts, "### The scatter", *_scatter(inputs, [audit for _, audit in audits])]
+    return [*parts, "### The scatter", *_scatter(inputs, audits)]
+
+
+def prompt_sets(inputs: Inputs) -> list[PromptSet]:
+    """Ours, then those that lie in the folder `prompts` beside an audit.
+
+    Raises:
+        ValueError: a set there that does not say what it must.
+    """
+    folders = [folder for name, _ in inputs.audits(LANGUAGE_MODELS)
+               for folder in inputs.beside(name, "prompts")]  # fmt: skip
+    own = load_sets([str(inputs.docs / folder) for folder in folders]) if folders else []
+    return [*load_sets(), *own]
 
 
 def _described(each: PromptSet) -> str:
@@ -82,14 +94,15 @@ def _model(section: Json) -> list[str]:
     return [*parts, *([drawn(["set", "group", "likeliest tokens"], short, 3)] if short else [])]
 
 
-def _scatter(inputs: Inputs, audits: list[Json]) -> list[str]:
+def _scatter(inputs: Inputs, audits: list[tuple[str, Json]]) -> list[str]:
     parts = [SCATTER]
-    if inputs.has(PICTURE):
-        parts.append(f"![Scatter of two sentences]({PICTURE})")
+    for name, _ in audits:
+        parts += [f"![Tokens in two sentences]({each})"
+                  for each in inputs.beside(name, "scatter*.png")]  # fmt: skip
     columns = ["set", "Spearman top / all", "Pearson top / all", "tokens top / all"]
     rows: list[list[str]] = []
     apart: list[list[str]] = []
-    for section in (s for audit in audits for s in sections(audit, "fill_mask")):
+    for section in (s for _, audit in audits for s in sections(audit, "fill_mask")):
         model = f"`{section['target']}`"
         differing: dict[str, list[str]] = defaultdict(list)
         for name, token, odds in table(

@@ -34,14 +34,24 @@ class Inputs:
     def audits(self, kind: str) -> list[tuple[str, Json]]:
         """Name and content of the audits of CLASSIFIERS or of LANGUAGE_MODELS, by name."""
         wanted = kind == LANGUAGE_MODELS
-        return [(name, content) for name, content in sorted(self.contents.items())
-                if name.endswith(_AUDIT) and _is_of_language_models(content) == wanted]  # fmt: skip
+        distinct: dict[str, tuple[str, Json]] = {}
+        for name, content in sorted(self.contents.items()):
+            if name.endswith(_AUDIT) and _is_of_language_models(content) == wanted:
+                # the same audit under another name says nothing new
+                key = json.dumps(content.get("sections"), sort_keys=True)
+                distinct.setdefault(key, (name, content))
+        return list(distinct.values())
 
     def names(self, kind: str) -> list[str]:
         """The files that there are of an entry of COMMANDS."""
         if kind in (CLASSIFIERS, LANGUAGE_MODELS):
             return [name for name, _ in self.audits(kind)]
         return [kind] if kind in self.contents else []
+
+    def beside(self, name: str, pattern: str) -> list[str]:
+        """Files in the folder of an input, by name."""
+        found = sorted((self.docs / name).parent.glob(pattern))
+        return [str(path.relative_to(self.docs)) for path in found]
 
     def has(self, name: str) -> bool:
         """Whether a picture or a page to link to is there."""

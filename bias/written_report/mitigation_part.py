@@ -1,10 +1,10 @@
 """Mitigation: the same prompts under a plain and an augmented model, and what became smaller."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from bias.prompts import load_sets
 from bias.written_report.audit_tables import Json, bulleted, drawn, estimate, sections, table
+from bias.written_report.fill_mask_part import prompt_sets
 from bias.written_report.inputs import LANGUAGE_MODELS, Inputs, absent
 from bias.written_report.wikipedia_part import two_models_part
 
@@ -46,6 +46,7 @@ def mitigation_part(inputs: Inputs) -> list[str]:
     """Each comparison summed up and set out, then why models of the same data differ."""
     parts = ["### Mitigation: is the bias smaller, and only for gender?", MITIGATED]
     audits = inputs.audits(LANGUAGE_MODELS)
+    switched = {each.title for each in prompt_sets(inputs) if each.switched}
     if not audits:
         parts.append(absent(LANGUAGE_MODELS))
     for name, audit in audits:
@@ -54,7 +55,10 @@ def mitigation_part(inputs: Inputs) -> list[str]:
             parts.append(NOT_COMPARED)
         for section in found:
             folder = name.rpartition("/")[0] or "."
-            parts += [f"**The models of `{folder}`**", bulleted(summary(changes(section)))]
+            parts += [
+                f"**The models of `{folder}`**",
+                bulleted(summary(changes(section), switched)),
+            ]
             parts += [_table(section), *(f"*{limit}*" for limit in section["limits"])]
     return [*parts, *two_models_part(inputs)]
 
@@ -75,11 +79,13 @@ def changes(section: Json) -> list[Change]:
     return found
 
 
-def summary(found: Sequence[Change]) -> list[str]:
-    """Gender against the other axes, and whether the switched sentences are still followed."""
+def summary(found: Sequence[Change], switched: Collection[str] = ()) -> list[str]:
+    """Gender against the other axes; of the sets with `switched` titles, what is followed."""
     lines = []
     for model in dict.fromkeys(change.model for change in found):
-        own = [change for change in found if change.model == model]
+        of_model = [change for change in found if change.model == model]
+        # A switched set's contrast is better the further it is below nought: size says nothing.
+        own = [change for change in of_model if change.title not in switched]
         for name, chosen in (("Gender", [c for c in own if c.axis == "gender"]),
                              ("Other axes", [c for c in own if c.axis != "gender"])):  # fmt: skip
             if chosen:
@@ -87,16 +93,12 @@ def summary(found: Sequence[Change]) -> list[str]:
                              f"shown smaller in {_count(chosen, 'smaller')}, larger in "
                              f"{_count(chosen, 'larger')}; not shown to differ in "
                              f"{_count(chosen, 'not shown to differ')}.")  # fmt: skip
-        lines += [_switched(change) for change in own if change.title in _switched_titles()]
+        lines += [_switched(change) for change in of_model if change.title in switched]
     return lines
 
 
 def _count(found: Sequence[Change], outcome: str) -> int:
     return sum(change.outcome == outcome for change in found)
-
-
-def _switched_titles() -> set[str]:
-    return {each.title for each in load_sets() if each.switched}
 
 
 def _switched(change: Change) -> str:

@@ -15,6 +15,7 @@ from scipy.stats import t as student
 from bias.written_report.__main__ import NAME, main
 from bias.written_report.document import document
 from bias.written_report.inputs import COMMANDS, DOSSIER, RESULTS, Inputs, read_inputs
+from bias.written_report.mitigation_part import mitigation_part
 from bias.written_report.production_part import production_part, short_answers
 from bias.written_report.results_part import verdict
 from bias.written_report.run_summary import run_table
@@ -22,6 +23,7 @@ from bias.written_report.wikipedia_part import sections
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+SWITCHED = "The nursing man and the woman at the lathe"
 PACKAGE = ROOT / "bias" / "written_report"
 
 
@@ -92,7 +94,7 @@ def test_what_is_missing_is_named_with_its_command(tmp_path: Path) -> None:
     for name, command in COMMANDS.items():
         assert f"`{name}` not there; made by* `{command}`" in text
         assert f"{name} (missing)" in text
-    assert "## What attention is" in text and "The nursing man and the woman at the lathe" in text
+    assert "## What attention is" in text and SWITCHED in text
 
 
 @pytest.mark.parametrize("name", [RESULTS, DOSSIER, "audit/audit.json"])
@@ -158,6 +160,33 @@ def test_a_pair_is_judged_by_what_was_shown(verdicts: list[str], said: str) -> N
     found = verdict({"comparisons": compared, "findings": cost}, "attention")
     assert said in found
     assert verdict({"comparisons": compared, "findings": cost}, "depth") == ""
+
+
+def mitigated() -> dict[str, Any]:
+    """An audit of two models: gender's contrast falls, that of names stays, one set is switched."""
+
+    def value(middle: float) -> dict[str, Any]:
+        return {"value": middle, "low": middle - 0.5, "high": middle + 0.5}
+
+    rows = [
+        ["gender", "What women and men work as", "cda", value(4), value(0.1), "98%", "yes"],
+        ["gender", SWITCHED, "cda", value(1), value(-2), "", "yes"],
+        ["names", "What Jane and Jim worked as", "cda", value(4), value(4.2), "-5%", "no"],
+    ]  # fmt: skip
+    columns = ["axis", "set", "model", "under plain", "under it", "smaller by", "apart"]
+    table = {"title": "Contrast under each model", "columns": columns, "rows": rows}
+    section = {"name": "fill_mask_models", "tables": [table], "limits": ["Two models differ."]}
+    return {"schema_version": 1, "targets": [], "sections": [section]}
+
+
+def test_what_mitigation_changed_is_summed_up_by_axis(tmp_path: Path) -> None:
+    text = "\n".join(mitigation_part(Inputs(tmp_path, {"own/audit.json": mitigated()})))
+    shown = "is shown smaller in {}, larger in {}; not shown to differ in {}."
+    assert "Gender, under `cda`: of 1 sets the contrast " + shown.format(1, 0, 0) in text
+    assert "Other axes, under `cda`: of 1 sets the contrast " + shown.format(0, 0, 1) in text
+    assert "the plain model follows the stereotype against the sentence (1.000 [0.500" in text
+    assert "`cda` follows the sentence (-2.000 [-2.500, -1.500])" in text
+    assert "| names | What Jane and Jim worked as | 4.000 [3.500, 4.500] | 4.200 [3.70" in text
 
 
 def dossier() -> dict[str, Any]:

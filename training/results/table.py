@@ -85,7 +85,9 @@ def run_table(runs: Sequence[Run]) -> str:
 
 
 def _row(run: Run, tests: Sequence[str], best: bool) -> list[str]:
-    name = f"`{run.label}`" + (f" ({run.variant})" if run.variant in ("reference", "distilled") else "")
+    name = f"`{run.label}`" + (
+        f" ({run.variant})" if run.variant in ("reference", "distilled") else ""
+    )
     if not run.finished:
         return [name, run.title, "unfinished", *["–"] * (len(tests) + 6)]
     facts = run.facts
