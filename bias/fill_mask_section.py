@@ -153,7 +153,7 @@ def _sentence(result: SetResult, estimate: Estimate) -> str:
     )
     return (
         f"{result.prompts.title}{note}: {side} the stereotype, {estimate.meaning} "
-        f"(contrast {estimate.text(2)}, p {_p(estimate.p)}, n = {estimate.n} {estimate.of})."
+        f"(contrast {estimate.text(2)}, p = {_p(estimate.p)}, n = {estimate.n} {estimate.of})."
     )
 
 

@@ -98,7 +98,7 @@ def _scatter(inputs: Inputs, audits: list[tuple[str, Json]]) -> list[str]:
     parts = [SCATTER]
     for name, _ in audits:
         parts += [f"![Tokens in two sentences]({each})"
-                  for each in inputs.beside(name, "scatter*.png")]  # fmt: skip
+                  for each in inputs.beside(name, "*.png")]  # fmt: skip
     columns = ["set", "Spearman top / all", "Pearson top / all", "tokens top / all"]
     rows: list[list[str]] = []
     apart: list[list[str]] = []

@@ -12,7 +12,8 @@ COMMANDS = {
     RESULTS: "python -m training.results runs/* --output docs",
     CLASSIFIERS: "python -m bias runs/1-gru/best runs/1-gru/best@onnx-int8 "
     "--reviews data/amazon_polarity --output docs/audit",
-    LANGUAGE_MODELS: "python -m bias.fill_mask PLAIN AUGMENTED --output docs/masked_lm",
+    LANGUAGE_MODELS: "python -m bias.fill_mask data/bert_mask_logits/logits.parquet "
+    "--vocabulary data/bert-base-uncased --output docs/audit/stored-logits",
     DOSSIER: "python -m bias.dossier runs/* --output docs/dossier",
 }
 """What there should be, and the command that makes it. Audits may lie in any folder below."""

@@ -17,7 +17,7 @@ MITIGATED = (
 NOT_COMPARED = (
     "*The stored sentences of the published models have no set in common, so that these cannot be "
     "held against each other here; with the models themselves,* `python -m bias.fill_mask "
-    "bert-large-uncased-whole-word-masking ZARI --output docs/masked_lm` *compares them on all "
+    "bert-large-uncased-whole-word-masking ZARI --output docs/audit/models` *compares them on all "
     "sets.*"
 )
 COLUMNS = ("axis", "set", "model", "under it", "smaller by", "apart")
