@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from bias.written_report.audit_tables import Json, bulleted, drawn, estimate, sections, table
-from bias.written_report.fill_mask_part import prompt_sets
+from bias.written_report.fill_mask_part import is_planted, prompt_sets
 from bias.written_report.inputs import LANGUAGE_MODELS, Inputs, absent
 from bias.written_report.wikipedia_part import two_models_part
 
@@ -19,6 +19,10 @@ NOT_COMPARED = (
     "held against each other here; with the models themselves,* `python -m bias.fill_mask "
     "bert-large-uncased-whole-word-masking ZARI --output docs/audit/models` *compares them on all "
     "sets.*"
+)
+PLANTED = (
+    ": trained here on one small corpus with a bias of ours on each axis, so that what there is to "
+    "take away is known ([how](masked-language-models.md#is-the-audit-to-be-believed))"
 )
 COLUMNS = ("axis", "set", "model", "under it", "smaller by", "apart")
 
@@ -55,8 +59,9 @@ def mitigation_part(inputs: Inputs) -> list[str]:
             parts.append(NOT_COMPARED)
         for section in found:
             folder = name.rpartition("/")[0] or "."
+            known = PLANTED if is_planted(audit) else ""
             parts += [
-                f"**The models of `{folder}`**",
+                f"**The models of `{folder}`**{known}",
                 bulleted(summary(changes(section), switched)),
             ]
             parts += [_table(section), *(f"*{limit}*" for limit in section["limits"])]
@@ -89,8 +94,9 @@ def summary(found: Sequence[Change], switched: Collection[str] = ()) -> list[str
         for name, chosen in (("Gender", [c for c in own if c.axis == "gender"]),
                              ("Other axes", [c for c in own if c.axis != "gender"])):  # fmt: skip
             if chosen:
-                lines.append(f"{name}, under `{model}`: of {len(chosen)} sets the contrast is "
-                             f"shown smaller in {_count(chosen, 'smaller')}, larger in "
+                sets = "1 set" if len(chosen) == 1 else f"{len(chosen)} sets"
+                lines.append(f"{name}, under `{model}`: of {sets} the contrast is shown smaller in "
+                             f"{_count(chosen, 'smaller')}, larger in "
                              f"{_count(chosen, 'larger')}; not shown to differ in "
                              f"{_count(chosen, 'not shown to differ')}.")  # fmt: skip
         lines += [_switched(change) for change in of_model if change.title in switched]

@@ -62,7 +62,7 @@ def test_a_figure_typed_by_hand_is_found(
 def test_the_prose_in_the_program_holds_no_figure() -> None:
     """Digits in its texts are years, experiment numbers, the level of the intervals, or code."""
     allowed = re.compile(
-        r"\b(?:19|20)\d\d\b|95%|p\d\d\w*|Apache-2\.0|F1|\((?:\d against \d|6)\)|1-gru|`[^`]*`|#+ "
+        r"\b(?:19|20)\d\d\b|95%|p\d\d\w*|Apache-2\.0|F1|\((?:\d against \d|6)\)|1-gru|1 set|`[^`]*`|#+ "
     )
     for path in PACKAGE.glob("*.py"):
         if path.name in ("inputs.py", "__main__.py"):  # commands
@@ -182,8 +182,8 @@ def mitigated() -> dict[str, Any]:
 def test_what_mitigation_changed_is_summed_up_by_axis(tmp_path: Path) -> None:
     text = "\n".join(mitigation_part(Inputs(tmp_path, {"own/audit.json": mitigated()})))
     shown = "is shown smaller in {}, larger in {}; not shown to differ in {}."
-    assert "Gender, under `cda`: of 1 sets the contrast " + shown.format(1, 0, 0) in text
-    assert "Other axes, under `cda`: of 1 sets the contrast " + shown.format(0, 0, 1) in text
+    assert "Gender, under `cda`: of 1 set the contrast " + shown.format(1, 0, 0) in text
+    assert "Other axes, under `cda`: of 1 set the contrast " + shown.format(0, 0, 1) in text
     assert "the plain model follows the stereotype against the sentence (1.000 [0.500" in text
     assert "`cda` follows the sentence (-2.000 [-2.500, -1.500])" in text
     assert "| names | What Jane and Jim worked as | 4.000 [3.500, 4.500] | 4.200 [3.70" in text
