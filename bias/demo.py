@@ -27,7 +27,7 @@ INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
 Flags = Mapping[str, tuple[str, ...]]
 FULL: Flags = {"benchmark": ("--rounds", "3")}
 QUICK: Flags = {
-    "train": ("--data", "embedded:400"),
+    "train": ("--data", "embedded:400", "--set", "train.epochs=1"),
     "baseline": ("--data", "embedded:400"),
     "export": ("--format", "onnx", "--limit", "50"),
     "parity": ("--limit", "50"),
@@ -99,7 +99,7 @@ def is_measured(bundle: Path, benchmark: Path) -> bool:
         return False
 
 
-def run(chosen: Sequence[Step]) -> int:
+def run(chosen: Sequence[Step], carry_out: Callable[[Sequence[str]], int]) -> int:
     """Each step in turn, then the seconds of all; the exit status, 0 where every step succeeded."""
     took: list[tuple[str, str]] = []
     began = time.perf_counter()
@@ -110,7 +110,7 @@ def run(chosen: Sequence[Step]) -> int:
             continue
         say(f"\n[{place}/{len(chosen)}] {step.name}\n$ {step.shown()}")
         start = time.perf_counter()
-        status = call(step.command)
+        status = carry_out(step.command)
         took.append((step.name, f"{time.perf_counter() - start:.1f}"))
         if status:
             print(f"\nmake demo: step {place} of {len(chosen)}, {step.name}, {_ended(status)}; "
@@ -163,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
                         help="the same steps on few reviews and with ONNX alone: whether all "
                              "works here, not a model to look at")  # fmt: skip
     given = parser.parse_args(arguments)
-    if status := run(steps(given.runs, QUICK if given.quick else FULL)):
+    if status := run(steps(given.runs, QUICK if given.quick else FULL), call):
         return status
     pages = sorted((given.runs / "demo-dossier").glob("*.html"))
     if not pages:

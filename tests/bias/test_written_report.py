@@ -62,7 +62,8 @@ def test_a_figure_typed_by_hand_is_found(
 def test_the_prose_in_the_program_holds_no_figure() -> None:
     """Digits in its texts are years, experiment numbers, the level of the intervals, or code."""
     allowed = re.compile(
-        r"\b(?:19|20)\d\d\b|95%|p\d\d\w*|Apache-2\.0|F1|\((?:\d against \d|6)\)|1-gru|1 set|`[^`]*`|#+ "
+        r"\b(?:19|20)\d\d\b|95%|p\d\d\w*|Apache-2\.0|F1|\((?:\d against \d|6)\)"
+        r"|1-gru|1 set|`[^`]*`|#+ "
     )
     for path in PACKAGE.glob("*.py"):
         if path.name in ("inputs.py", "__main__.py"):  # commands
