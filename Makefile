@@ -31,10 +31,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@$(PIP_INSTALL) --no-build-isolation --editable '.[test,dev]'
 	@touch $(READY) && rm -f $(UNFINISHED)
 
-demo: $(READY) ## train on embedded reviews and show the result: under two minutes
-	$(BIN)/python -m training --experiment demo --output runs/demo
-	$(BIN)/python -m training --experiment demo-tfidf --output runs/demo-tfidf
-	$(BIN)/python -m training.results runs/demo runs/demo-tfidf --output runs/demo-report
+demo: $(READY) ## the whole way on embedded reviews, from training to the dossier: under five minutes
+	@$(BIN)/python -m bias.demo
 
 # One thread a worker: more of them only wait for one another on a small machine.
 test: export OMP_NUM_THREADS ?= 1

@@ -1,21 +1,18 @@
 """`python -m serve BUNDLE...`: the endpoint; and commands, each with a --help of its own."""
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 
-from serve import archive_command, health_command, predict_command, triton_command
+from serve import archive_command, ask_command, health_command, predict_command, triton_command
 from serve.client import Client
-from serve.flags import add_server_flags, add_serving_flags, server_config
+from serve.flags import add_server_flags, add_serving_flags, parse_model, server_config
 from serve.page import PageServer
-from serve.server import Model, Server, ServerError
+from serve.server import Server, ServerError
+from serve.stopping import Stopped, raise_stopped
 
 EPILOG = """\
 examples:
@@ -24,6 +21,8 @@ examples:
                                                        two versions of one model
   python -m serve runs/1-gru/best runs/3-transformer/best --page
                                                        two models, and a page to compare them
+  python -m serve ask runs/1-gru/best "Broke after a week."
+                                                       start, ask over HTTP, stop: a smoke test
   python -m serve archive runs/1-gru/best reviews.mar  an archive for a TorchServe elsewhere
   python -m serve predict reviews.csv scored.csv --bundle runs/1-gru/best
   python -m serve health                               exit 0 where all is ready; for probes
@@ -35,14 +34,11 @@ it (docs/serve.md has one). Ctrl+C or SIGTERM answers what was accepted, then en
 """
 COMMANDS = {
     "archive": archive_command.main,
+    "ask": ask_command.main,
     "health": health_command.main,
     "predict": predict_command.main,
     "triton": triton_command.main,
 }
-
-
-class Stopped(BaseException):
-    """SIGINT or SIGTERM. No `Exception`: nothing on the way may catch it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,8 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return COMMANDS[given[0]](given[1:])
     options = _parser().parse_args(given)
     console = Console(highlight=False, soft_wrap=True)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    raise_stopped()
     try:
         models = [parse_model(each) for each in options.bundles]
         with Server(models, server_config(options)) as server:
@@ -123,26 +118,6 @@ def curl_line(server: Server) -> str:
         f'-d \'{{"text": "Broke after a week. Avoid."}}\' '
         f"{server.url}/predictions/{model.name}/{model.version}"
     )
-
-
-def parse_model(text: str) -> Model:
-    """`[NAME[@VERSION]=]FOLDER` -> the model.
-
-    Without a name it is the folder's, or the parent's where the folder is a run's `best`.
-    """
-    given, separator, folder = text.rpartition("=")
-    source = Path(folder)
-    name, _, version = given.partition("@")
-    if not separator:
-        resolved = source.resolve()
-        name = resolved.parent.name if resolved.name == "best" else resolved.stem
-    return Model(source, name, version or "1.0")
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # draining ends by itself
-    raise Stopped
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,11 +1,25 @@
-"""The flags of serving and archiving, and what they say."""
+"""The arguments of serving and archiving, and what they say."""
 
 import argparse
 from pathlib import Path
 
 from serve.archive import ARTEFACTS, ServingConfig
 from serve.requests import Limits
-from serve.server import ServerConfig
+from serve.server import Model, ServerConfig
+
+
+def parse_model(text: str) -> Model:
+    """`[NAME[@VERSION]=]FOLDER` -> the model.
+
+    Without a name it is the folder's, or the parent's where the folder is a run's `best`.
+    """
+    given, separator, folder = text.rpartition("=")
+    source = Path(folder)
+    name, _, version = given.partition("@")
+    if not separator:
+        resolved = source.resolve()
+        name = resolved.parent.name if resolved.name == "best" else resolved.stem
+    return Model(source, name, version or "1.0")
 
 
 def serving_config(options: argparse.Namespace) -> ServingConfig:
