@@ -127,9 +127,12 @@ def _engine(
     filename = FORMATS[kind.format].filename
     content, _ = read_artefact(folder, filename)
     engine = kind.from_bytes(content, str(folder / filename), device, threads)
-    if device != "cpu" or not kind.skips_padding or config["arguments"].get("reads_padding"):
-        return engine
-    return skip_padding(engine)
+    return skip_padding(engine) if device == "cpu" and skips_padding(kind, config) else engine
+
+
+def skips_padding(kind: BackendKind, config: dict[str, Any]) -> bool:
+    """Whether `kind` skips padding on a CPU for the bundle of this config.json."""
+    return kind.skips_padding and not config["arguments"].get("reads_padding")
 
 
 def _lazily(module: str, function: str) -> Callable[..., Engine]:
