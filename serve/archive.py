@@ -59,7 +59,8 @@ class ServingConfig:
     """How TorchServe runs an archive's workers.
 
     Args:
-        workers: processes, each with the model in memory.
+        workers: processes, each with the model in memory. Two, so that one computes while the
+            other's answers are sent and its next requests gathered; and while one starts anew.
         threads: of the engine, in each worker.
         batch_size: requests that go to a worker together, at most.
         batch_delay: milliseconds that a request waits for others. 0 would mean 100 to TorchServe.
@@ -69,7 +70,7 @@ class ServingConfig:
         limits: of one request.
     """
 
-    workers: int = 1
+    workers: int = 2
     threads: int = 1
     batch_size: int = 8
     batch_delay: int = 1
