@@ -25,7 +25,7 @@ from rich.console import Console
 from serve.benchmark.measure import Plan, measure
 from serve.benchmark.peers import PEERS
 from serve.benchmark.systems import ENDPOINTS, STANDARD, System, endpoint, peer, settings
-from serve.benchmark.table import ENDPOINT, table
+from serve.benchmark.table import ENDPOINT, costs, speeds
 from serve.benchmark.trivial import TEXTS, make_trivial_bundle
 from serve.command import MISTAKES, command_parser, fail
 from serve.predict_command import read_rows
@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(parser, error)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(options.output, json.dumps(result, indent=2) + "\n")
-    Console().print(table(result["figures"]))
+    console = Console()
+    console.print(speeds(result["figures"]))
+    console.print(costs(result["figures"]))
     return 0
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from serve.benchmark.__main__ import main, read_texts
 from serve.benchmark.load import Load, drive, render
 from serve.benchmark.systems import System
-from serve.benchmark.table import ENDPOINT, table
+from serve.benchmark.table import ENDPOINT, costs, speeds
 from serve.benchmark.trivial import TEXTS, make_trivial_bundle
 from serve.predictor import open_predictor
 
@@ -118,7 +118,7 @@ def test_the_table_shows_medians_and_ratios_round_by_round() -> None:
         "other": {"rate": [50.0, 100.0, 100.0]},
     }
     console = Console(width=120, file=io.StringIO())
-    console.print(table(figures))
+    console.print(speeds(figures))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "200" in text and "1.00" in text and "2.00" in text
     assert "0.50" in text
@@ -126,9 +126,9 @@ def test_the_table_shows_medians_and_ratios_round_by_round() -> None:
 
 def test_the_table_bounds_the_rate_by_what_a_request_costs() -> None:
     """50 + 100 + 50 µs a request: two cores do 10,000 a second at most."""
-    costs = {"cpu_us_front": [50.0], "cpu_us_workers": [100.0], "cpu_us_client": [50.0]}
+    spent = {"cpu_us_front": [50.0], "cpu_us_workers": [100.0], "cpu_us_client": [50.0]}
     console = Console(width=160, file=io.StringIO())
-    console.print(table({ENDPOINT: {"rate": [9000.0], **costs}}, cores=2))
+    console.print(costs({ENDPOINT: spent}, cores=2))
     assert "10,000" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
