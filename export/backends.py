@@ -129,12 +129,17 @@ def _engine(
     content, _ = read_artefact(folder, filename)
     opener = partial(kind.from_bytes, content, str(folder / filename), device)
     engine = opener(threads)
-    if device != "cpu" or not kind.skips_padding or config["arguments"].get("reads_padding"):
+    if device != "cpu" or not skips_padding(kind, config):
         return engine
     workers = threads or available_cpus()
     return (
         skip_padding(engine) if workers == 1 else ParallelParts(engine, partial(opener, 1), workers)
     )
+
+
+def skips_padding(kind: BackendKind, config: dict[str, Any]) -> bool:
+    """Whether `kind` skips padding on a CPU for the bundle of this config.json."""
+    return kind.skips_padding and not config["arguments"].get("reads_padding")
 
 
 def _lazily(module: str, function: str) -> Callable[..., Engine]:

@@ -1,4 +1,8 @@
-"""The engines that are torch: eager, compiled, TorchScript, torch.export, AOTInductor."""
+"""The engines that are torch: eager, compiled, TorchScript, torch.export, AOTInductor.
+
+Archives carry this file (see `serve.archive`): the checkpoint's own modules are imported only where
+a checkpoint is opened.
+"""
 
 import io
 import tempfile
@@ -10,20 +14,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.bundle import load
-
 
 def eager(folder: Path, device: str, threads: int | None) -> Any:
     """The checkpoint in `folder`, in float32."""
-    check_device(device)
-    return torch_engine(load(folder).model.float().to(device), device, threads)
+    return torch_engine(_checkpoint(folder, device), device, threads)
 
 
 def compiled(folder: Path, device: str, threads: int | None) -> Any:
     """The checkpoint under `torch.compile`, which compiles at the first calls."""
-    check_device(device)
-    model = torch.compile(load(folder).model.float().to(device), dynamic=True)
+    model = torch.compile(_checkpoint(folder, device), dynamic=True)
     return torch_engine(model, device, threads)
+
+
+def _checkpoint(folder: Path, device: str) -> torch.nn.Module:
+    from models.bundle import load
+
+    check_device(device)
+    return load(folder).model.float().to(device)
 
 
 def torchscript(content: bytes, filename: str, device: str, threads: int | None) -> Any:

@@ -3,6 +3,6 @@
 Letters used in the shapes of this package: N texts, B texts in a batch, T tokens in its longest.
 The column of a probability is its label's place in the bundle's `labels`.
 
-The files that an archive carries (`archive.CARRIED`) import nothing of this project but each other:
-a bare TorchServe runs them with numpy, tokenizers and the engine of the artefact.
+The files that an archive carries (`archive.CARRIED`) need nothing of this project but each other: a
+bare TorchServe runs them with numpy, tokenizers and the engine of the artefact.
 """

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from serve import archive_command, ask_command, health_command, predict_command, triton_command
 from serve.client import Client
+from serve.command import MISTAKES, command_parser, fail
 from serve.flags import add_server_flags, add_serving_flags, parse_model, server_config
 from serve.page import PageServer
 from serve.server import Server, ServerError
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in COMMANDS:
         return COMMANDS[given[0]](given[1:])
-    options = _parser().parse_args(given)
+    parser = _parser()
+    options = parser.parse_args(given)
     console = Console(highlight=False, soft_wrap=True)
     raise_stopped()
     try:
@@ -55,11 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped:
         return 0
     except ServerError as error:
-        print(f"python -m serve: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m serve: {error}", file=sys.stderr)
-        return 2
+        return fail(parser, error, 1)
+    except MISTAKES as error:
+        return fail(parser, error)
 
 
 def _run(server: Server, options: argparse.Namespace, console: Console) -> int:
@@ -121,11 +121,8 @@ def curl_line(server: Server) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m serve",
-        description="Pack bundles into archives and serve them with TorchServe.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "serve", "Pack bundles into archives and serve them with TorchServe.", EPILOG
     )
     parser.add_argument(
         "bundles",

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from export.backends import BACKENDS, skips_padding
 from export.certificate import read_artefact, read_config
 from export.formats import FORMATS
 from serve.handler import CONFIG
@@ -30,18 +31,23 @@ ARTEFACTS = {
 """Backend -> its artefact, of those that a worker can open without this project."""
 
 CARRIED = (
-    "__init__",
-    "attributions",
-    "buffered_socket",
-    "classifier",
-    "engine",
-    "handler",
-    "metrics",
-    "problems",
-    "requests",
-    "responses",
+    "export/__init__.py",
+    "export/onnx_engine.py",
+    "export/padding.py",
+    "export/torch_engine.py",
+    "serve/__init__.py",
+    "serve/attributions.py",
+    "serve/buffered_socket.py",
+    "serve/classifier.py",
+    "serve/engine.py",
+    "serve/handler.py",
+    "serve/metrics.py",
+    "serve/problems.py",
+    "serve/requests.py",
+    "serve/responses.py",
 )
-"""The modules that travel; they import nothing of this project but each other."""
+"""The modules that travel; on the way that a worker takes they import nothing of this project but
+each other."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){0,2}")
@@ -53,7 +59,8 @@ class ServingConfig:
     """How TorchServe runs an archive's workers.
 
     Args:
-        workers: processes, each with the model in memory.
+        workers: processes, each with the model in memory. Two, so that one computes while the
+            other's answers are sent and its next requests gathered; and while one starts anew.
         threads: of the engine, in each worker.
         batch_size: requests that go to a worker together, at most.
         batch_delay: milliseconds that a request waits for others. 0 would mean 100 to TorchServe.
@@ -63,7 +70,7 @@ class ServingConfig:
         limits: of one request.
     """
 
-    workers: int = 1
+    workers: int = 2
     threads: int = 1
     batch_size: int = 8
     batch_delay: int = 1
@@ -149,6 +156,7 @@ def _entries(
         "labels": settings["labels"],
         "max_length": settings["max_length"],
         "threads": config.threads,
+        "skips_padding": skips_padding(BACKENDS[backend], settings),
         "limits": asdict(config.limits),
     }
     entries = {
@@ -160,8 +168,9 @@ def _entries(
     }
     for file in ("config.json", "parity.json"):
         entries[file] = (bundle / file).read_bytes()
+    project = Path(__file__).parents[1]
     for module in CARRIED:
-        entries[f"serve/{module}.py"] = Path(__file__).with_name(f"{module}.py").read_bytes()
+        entries[module] = (project / module).read_bytes()
     return entries
 
 

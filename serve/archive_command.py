@@ -1,12 +1,11 @@
 """`python -m serve archive BUNDLE FILE.mar`: an archive for a TorchServe elsewhere."""
 
-import argparse
 import hashlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from serve.archive import write_archive
+from serve.command import MISTAKES, command_parser, fail
 from serve.flags import add_serving_flags, serving_config
 
 EPILOG = """\
@@ -19,11 +18,10 @@ examples:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m serve archive",
-        description="Pack a bundle's artefact into a TorchServe archive that carries its handler.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "serve archive",
+        "Pack a bundle's artefact into a TorchServe archive that carries its handler.",
+        EPILOG,
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
     parser.add_argument("target", type=Path, metavar="FILE.mar", help="the archive to write")
@@ -42,9 +40,8 @@ def main(arguments: Sequence[str]) -> int:
             backend=options.backend,
             config=serving_config(options),
         )
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m serve archive: {error}", file=sys.stderr)
-        return 2
+    except MISTAKES as error:
+        return fail(parser, error)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}")
     return 0

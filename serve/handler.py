@@ -31,7 +31,7 @@ class Handler:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         self.classifier = TextClassifier(
             Tokenizer.from_file(str(folder / "tokenizer.json")),
-            open_artefact(folder / config["artefact"], config["threads"]),
+            open_artefact(folder / config["artefact"], config["threads"], config["skips_padding"]),
             config["labels"],
             config["max_length"],
         )

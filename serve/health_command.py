@@ -3,30 +3,26 @@
 TorchServe's own /ping says yes before a model is loaded.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from serve.command import command_parser, fail
 from serve.instance import running_instances
 from serve.management import READY, Management
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m serve health",
-        description="Exit 0 where all workers of your endpoints on this machine are ready.",
+    parser = command_parser(
+        "serve health", "Exit 0 where all workers of your endpoints on this machine are ready."
     )
     parser.parse_args(arguments)
     found = running_instances()
     if not found:
-        print("python -m serve health: no endpoint runs here", file=sys.stderr)
-        return 1
+        return fail(parser, ConnectionError("no endpoint runs here"), 1)
     for folder, port in found:
         reason = _unready(folder, port)
         if reason:
-            print(f"python -m serve health: port {port}: {reason}", file=sys.stderr)
-            return 1
+            return fail(parser, ConnectionError(f"port {port}: {reason}"), 1)
     return 0
 
 

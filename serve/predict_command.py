@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from serve.client import ClientError
+from serve.command import MISTAKES, command_parser, fail
 from serve.predictor import Predictor, open_predictor
 
 BLOCK = 256  # rows predicted and written together
@@ -36,7 +36,8 @@ Every row keeps its columns and gets `predicted_label`, `predicted_score` and a 
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     try:
         for path in (options.input, options.output):
             if path.suffix not in KINDS:
@@ -48,9 +49,8 @@ def main(arguments: Sequence[str]) -> int:
             management_url=options.management_url,
         )
         written = predict_file(predictor, options.input, options.output, options.column)
-    except (ValueError, FileNotFoundError, ClientError) as error:
-        print(f"python -m serve predict: {error}", file=sys.stderr)
-        return 2
+    except (*MISTAKES, ClientError) as error:
+        return fail(parser, error)
     print(f"{options.output}: {written:,} rows")
     return 0
 
@@ -178,11 +178,10 @@ def _progress() -> Progress:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m serve predict",
-        description="Predict every text of a file, by a bundle or by a running endpoint.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "serve predict",
+        "Predict every text of a file, by a bundle or by a running endpoint.",
+        EPILOG,
     )
     parser.add_argument("input", type=Path, metavar="IN", help=".csv with a header, or .jsonl")
     parser.add_argument("output", type=Path, metavar="OUT", help=".csv or .jsonl; gone on with")

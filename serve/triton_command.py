@@ -5,16 +5,15 @@ Triton runs the ONNX artefact itself; texts are turned into ids before, by the t
 is written beside it. Without Triton at hand, the names and types are taken from the artefact.
 """
 
-import argparse
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from export.certificate import read_artefact, read_config
 from serve.archive import ARTEFACTS
+from serve.command import MISTAKES, command_parser, fail
 
 BATCH_SIZE, QUEUE_MICROSECONDS = 32, 1000
 EPILOG = """\
@@ -28,11 +27,8 @@ _TYPES = {"tensor(int64)": "TYPE_INT64", "tensor(float)": "TYPE_FP32"}
 
 def main(arguments: Sequence[str]) -> int:
     backends = [name for name, file in ARTEFACTS.items() if file.endswith(".onnx")]
-    parser = argparse.ArgumentParser(
-        prog="python -m serve triton",
-        description="Write a Triton model repository from a bundle's ONNX artefact.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "serve triton", "Write a Triton model repository from a bundle's ONNX artefact.", EPILOG
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
     parser.add_argument("repository", type=Path, metavar="FOLDER", help="Triton's model repository")
@@ -44,9 +40,8 @@ def main(arguments: Sequence[str]) -> int:
         target = write_model(
             options.bundle, options.repository, options.name, options.version, options.backend
         )
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m serve triton: {error}", file=sys.stderr)
-        return 2
+    except MISTAKES as error:
+        return fail(parser, error)
     print(f"{target}: tritonserver --model-repository {options.repository}")
     return 0
 

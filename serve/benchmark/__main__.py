@@ -1,7 +1,8 @@
 """`python -m serve.benchmark BUNDLE --reviews FILE`: the endpoint, its peers, the predictor alone.
 
 Everything is up during the whole run; what is not being measured is suspended. Rounds go through
-the systems in turn; reported are medians over the rounds, and ratios within a round.
+the systems in turn; reported are medians over the rounds, and ratios within a round. The client
+shares the machine's cores with the servers, so that its cost a request is reported beside theirs.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import json
 import os
 import platform
 import sys
-import time
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -17,55 +18,75 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pyarrow.parquet as pq
 from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
-from serve.benchmark.load import drive, render
-from serve.benchmark.systems import System, peer, torchserve
+from serve.benchmark.measure import Plan, measure
+from serve.benchmark.peers import PEERS
+from serve.benchmark.systems import ENDPOINTS, STANDARD, System, endpoint, peer, settings
+from serve.benchmark.table import ENDPOINT, costs, speeds
+from serve.benchmark.trivial import TEXTS, make_trivial_bundle
+from serve.command import MISTAKES, command_parser, fail
 from serve.predict_command import read_rows
-from serve.predictor import Predictor, open_predictor
+from serve.predictor import open_predictor
+from training.files import write_whole
 
-ENDPOINT = "torchserve"
-MEASURES = ("rate", "p50_ms", "p99_ms", "lone_p50_ms", "half_load_p50_ms", "half_load_p99_ms")
-Figures = dict[str, dict[str, list[float]]]
-"""System -> measure -> one figure a round."""
+EPILOG = """\
+examples:
+  python -m serve.benchmark runs/1-gru/best --reviews test.parquet
+  python -m serve.benchmark --trivial    a model that costs nothing: all that is around it
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     try:
-        texts = read_texts(options.reviews, options.column, options.texts)
-        predictor = open_predictor(options.bundle, threads=1)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m serve.benchmark: {error}", file=sys.stderr)
-        return 2
+        given = sum(each is not None for each in (options.bundle, options.reviews))
+        if given != (0 if options.trivial else 2):
+            raise ValueError("BUNDLE: give it and --reviews, or --trivial by itself")
+        with tempfile.TemporaryDirectory() as made:
+            if options.trivial:
+                bundle, texts = make_trivial_bundle(Path(made) / "trivial"), list(TEXTS) * 500
+            else:
+                bundle = options.bundle
+                texts = read_texts(options.reviews, options.column, options.texts)
+            result = benchmark(bundle, texts, options)
+    except MISTAKES as error:
+        return fail(parser, error)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(options.output, json.dumps(result, indent=2) + "\n")
+    console = Console()
+    console.print(speeds(result["figures"]))
+    console.print(costs(result["figures"]))
+    return 0
+
+
+def benchmark(bundle: Path, texts: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Starts the systems, measures them; all that is to be written down."""
+    predictor = open_predictor(bundle, threads=1)
     with ExitStack() as stack:
-        systems = [
-            stack.enter_context(torchserve(ENDPOINT, options.bundle, buffered=True)),
-            stack.enter_context(torchserve("torchserve-stock-socket", options.bundle, False)),
-            *(stack.enter_context(peer(name, options.bundle)) for name in options.peers),
+        systems: list[System] = [
+            stack.enter_context(peer(name, bundle) if name in PEERS else endpoint(name, bundle))
+            for name in (ENDPOINT, *options.beside)
         ]
-        figures = measure(systems, predictor, texts, options)
-        result = {
+        plan = Plan(options.connections, options.rounds, options.seconds)
+        figures = measure(systems, predictor, texts, plan)
+        return {
             "machine": machine(),
-            "bundle": options.bundle.name,
-            "reviews": options.reviews.name,
+            "bundle": bundle.name,
+            "reviews": options.reviews.name if options.reviews else None,
             "texts": len(texts),
             "connections": options.connections,
             "rounds": options.rounds,
             "seconds": options.seconds,
+            "settings": {name: settings(name) for name in ENDPOINTS},
+            "workers_of_peers": STANDARD.workers,
             "ready_seconds": {each.name: each.ready_seconds for each in systems},
             "memory_mb": {each.name: each.memory_mb() for each in systems},
             "figures": figures,
         }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    Console().print(table(figures))
-    return 0
 
 
 def read_texts(path: Path, column: str, count: int) -> list[str]:
@@ -90,88 +111,6 @@ def read_texts(path: Path, column: str, count: int) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
-def measure(
-    systems: list[System], predictor: Predictor, texts: list[str], options: argparse.Namespace
-) -> Figures:
-    """All figures of all rounds."""
-    figures: Figures = {}
-    with Progress(console=Console(stderr=True), transient=True) as progress, ExitStack() as still:
-        for each in systems:
-            still.enter_context(each.suspended())
-        task = progress.add_task("measuring", total=options.rounds * (len(systems) + 1))
-        for _ in range(options.rounds):
-            for each in systems:
-                found = _measure_system(each, texts, options)
-                _append(figures.setdefault(each.name, {}), found)
-                progress.advance(task)
-            _append(figures.setdefault("predictor", {}), _measure_predictor(predictor, texts))
-            progress.advance(task)
-    return figures
-
-
-def _measure_system(
-    system: System, texts: list[str], options: argparse.Namespace
-) -> dict[str, float]:
-    requests = [
-        render(system.path, json.dumps({"text": text}).encode(), system.token) for text in texts
-    ]
-    for each in system.processes():
-        each.resume()
-    try:
-        drive(system.port, requests, options.connections, options.seconds / 4)  # warm up
-        full = drive(system.port, requests, options.connections, options.seconds)
-        lone = drive(system.port, requests, 1, options.seconds / 2)
-        half = drive(
-            system.port, requests, options.connections, options.seconds, rate=full.rate / 2
-        )
-    finally:
-        for each in system.processes():
-            each.suspend()
-    failures = full.failures + lone.failures + half.failures
-    if failures:
-        raise RuntimeError(f"{system.name}: {failures} requests were not answered with 200")
-    return {
-        "rate": full.rate,
-        "p50_ms": full.percentile(50),
-        "p99_ms": full.percentile(99),
-        "lone_p50_ms": lone.percentile(50),
-        "half_load_p50_ms": half.percentile(50),
-        "half_load_p99_ms": half.percentile(99),
-    }
-
-
-def _measure_predictor(predictor: Predictor, texts: list[str]) -> dict[str, float]:
-    start = time.perf_counter()
-    predictor.predict(texts)
-    rate = len(texts) / (time.perf_counter() - start)
-    lone = []
-    for text in texts[:200]:
-        start = time.perf_counter()
-        predictor.predict([text])
-        lone.append(time.perf_counter() - start)
-    return {"rate": rate, "lone_p50_ms": float(np.median(lone)) * 1000}
-
-
-def _append(figures: dict[str, list[float]], found: dict[str, float]) -> None:
-    for name, value in found.items():
-        figures.setdefault(name, []).append(value)
-
-
-def table(figures: Figures) -> Table:
-    """Medians over the rounds; the rate beside it as a ratio to the endpoint's, round by round."""
-    headings = (each.removesuffix("_ms").replace("_", "\n") for each in MEASURES[1:])
-    made = Table("system", "requests\na second", "ratio", *headings, caption="latencies in ms")
-    for name, found in figures.items():
-        ratios = np.array(found["rate"]) / np.array(figures[ENDPOINT]["rate"])
-        made.add_row(
-            name,
-            f"{np.median(found['rate']):,.0f}",
-            f"{np.median(ratios):.2f}",
-            *(f"{np.median(found[each]):.2f}" if each in found else "–" for each in MEASURES[1:]),
-        )
-    return made
-
-
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     packages = ("torchserve", "onnxruntime-gpu", "onnxruntime", "starlette", "uvicorn", "litserve")
@@ -191,15 +130,17 @@ def machine() -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m serve.benchmark",
-        description="Measure the endpoint beside its peers and beside the predictor alone.",
-        epilog="example:\n  python -m serve.benchmark runs/1-gru/best --reviews test.parquet",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "serve.benchmark",
+        "Measure the endpoint beside its peers and beside the predictor alone.",
+        EPILOG,
     )
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
-    parser.add_argument("--reviews", type=Path, required=True, metavar="FILE", help="the texts")
+    parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="a bundle's folder")
+    parser.add_argument("--reviews", type=Path, metavar="FILE", help="the texts")
     parser.add_argument("--column", default="content", help="of the texts (default: content)")
+    parser.add_argument(
+        "--trivial", action="store_true", help="a model that costs nothing, and short texts"
+    )
     for flag, default, text in (
         ("--texts", 2000, "texts, at most"),
         ("--connections", 32, "at a time"),
@@ -211,8 +152,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=float, default=8, metavar="S", help="of one measurement (default: 8)"
     )
+    others = [name for name in (*ENDPOINTS, *PEERS) if name != ENDPOINT]
     parser.add_argument(
-        "--peers", nargs="*", default=["starlette", "litserve"], help="default: both"
+        "--beside",
+        nargs="*",
+        default=others,
+        choices=others,
+        metavar="NAME",
+        help=f"the endpoint (default: {', '.join(others)})",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/serve_benchmark.json"), metavar="FILE.json"

@@ -40,9 +40,9 @@ class Api(litserve.LitAPI):
         return answer(output, self.predictor.labels)
 
 
-def run(bundle: str, port: int) -> None:
+def run(bundle: str, port: int, workers: int) -> None:
     """Serves until told to stop."""
     os.environ[_BUNDLE] = bundle
     api = Api(max_batch_size=BATCH_SIZE, batch_timeout=BATCH_DELAY)
-    server = litserve.LitServer(api, accelerator="cpu", fast_queue=True)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers, fast_queue=True)
     server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="warning")

@@ -162,11 +162,13 @@ class _Run:
 
 def _status(content: bytes) -> int | None:
     """The status of an answer, None where it is not whole yet."""
-    head, found, body = content.partition(b"\r\n\r\n")
-    if not found:
+    end = content.find(b"\r\n\r\n")
+    if end < 0:
         return None
-    place = head.lower().find(b"\ncontent-length:")
+    place = content.find(b"\ncontent-length:", 0, end)  # as all of these servers spell it
+    if place < 0:
+        place = content[:end].lower().find(b"\ncontent-length:")
     if place < 0:
         raise ValueError("an answer without Content-Length, which this generator needs")
-    length = int(head[place + 16 :].split(b"\r\n", 1)[0])
-    return int(head[9:12]) if len(body) >= length else None
+    length = int(content[place + 16 : content.index(b"\r", place)])
+    return int(content[9:12]) if len(content) - end - 4 >= length else None

@@ -1,9 +1,9 @@
 """What one would take instead of TorchServe, with the same predictor behind it.
 
-    python -m serve.benchmark.peers starlette BUNDLE PORT
-    python -m serve.benchmark.peers litserve BUNDLE PORT
+    python -m serve.benchmark.peers starlette BUNDLE PORT WORKERS
+    python -m serve.benchmark.peers litserve BUNDLE PORT WORKERS
 
-Both batch as the archives do: up to 8 requests, 1 ms of waiting.
+Both batch as the archives do, and have as many processes with the model.
 """
 
 import sys
@@ -11,7 +11,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-BATCH_SIZE, BATCH_DELAY = 8, 0.001  # requests, seconds
+from serve.archive import ServingConfig
+
+BATCH_SIZE, BATCH_DELAY = ServingConfig().batch_size, ServingConfig().batch_delay / 1000  # seconds
 PATH = "/predict"
 
 
@@ -32,6 +34,6 @@ PEERS = {
 }
 
 if __name__ == "__main__":
-    name, bundle, port = sys.argv[1:]
-    run: Callable[[str, int], None] = import_module(PEERS[name]).run
-    run(bundle, int(port))
+    name, bundle, port, workers = sys.argv[1:]
+    run: Callable[[str, int, int], None] = import_module(PEERS[name]).run
+    run(bundle, int(port), int(workers))

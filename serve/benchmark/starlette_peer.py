@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import multiprocessing
+import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -52,8 +54,23 @@ class MicroBatcher:
                     future.set_result(row)
 
 
-def run(bundle: str, port: int) -> None:
-    """Starlette on uvicorn, with uvloop and httptools where they are, and no access log."""
+def run(bundle: str, port: int, workers: int) -> None:
+    """Starlette on uvicorn, with uvloop and httptools where they are, and no access log.
+
+    As `uvicorn --workers` does it: processes that accept on one socket.
+    """
+    listener = socket.socket()  # uvicorn makes it listen, once it is ready
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    processes = multiprocessing.get_context("fork")
+    children = [processes.Process(target=_serve, args=(bundle, listener)) for _ in range(workers)]
+    for each in children:
+        each.start()
+    for each in children:
+        each.join()
+
+
+def _serve(bundle: str, listener: socket.socket) -> None:
     predictor = open_predictor(bundle, threads=1)
     batcher = MicroBatcher(predictor)
 
@@ -69,4 +86,5 @@ def run(bundle: str, port: int) -> None:
         task.cancel()
 
     app = Starlette(routes=[Route(PATH, predict, methods=["POST"])], lifespan=lifespan)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])

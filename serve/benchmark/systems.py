@@ -8,16 +8,34 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from serve.archive import ServingConfig
 from serve.benchmark.peers import PATH, PEERS
 from serve.server import Model, Server, ServerConfig
 from serve.tokens import read_tokens
 
 START = 120.0  # seconds a peer may take
+STANDARD = ServingConfig()
+ENDPOINTS = {
+    "torchserve": ServerConfig(),
+    "torchserve-stock-socket": ServerConfig(buffered_socket=False),
+    "torchserve-one-worker": ServerConfig(serving=replace(STANDARD, workers=1)),
+    "torchserve-one-by-one": ServerConfig(serving=replace(STANDARD, batch_size=1)),
+}
+"""The endpoint as `python -m serve` starts it, and with one setting changed."""
+
+
+def settings(name: str) -> dict[str, Any]:
+    """What is set of one of `ENDPOINTS`, of what matters to its speed."""
+    config = ENDPOINTS[name]
+    serving = asdict(config.serving)
+    chosen = {key: serving[key] for key in ("workers", "threads", "batch_size", "batch_delay")}
+    return {"buffered_socket": config.buffered_socket, **chosen}
 
 
 @dataclass
@@ -42,6 +60,11 @@ class System:
             for index, each in enumerate(self.processes())
         }
 
+    def cpu_seconds(self) -> dict[str, float]:
+        """Of the server's process ("front"), of its children ("workers") and of ours ("client")."""
+        first, *others = [_cpu_seconds(each) for each in self.processes()]
+        return {"front": first, "workers": sum(others), "client": _cpu_seconds(psutil.Process())}
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """Takes no time of the processor within."""
@@ -57,10 +80,10 @@ class System:
 
 
 @contextmanager
-def torchserve(name: str, bundle: Path, buffered: bool) -> Iterator[System]:
-    """The endpoint."""
+def endpoint(name: str, bundle: Path) -> Iterator[System]:
+    """One of `ENDPOINTS`."""
     start = time.perf_counter()
-    config = ServerConfig(buffered_socket=buffered, token_minutes=24 * 60)
+    config = replace(ENDPOINTS[name], token_minutes=24 * 60)
     with Server([Model(bundle, "model")], config) as server:
         yield System(
             name,
@@ -85,6 +108,7 @@ def peer(name: str, bundle: Path) -> Iterator[System]:
         port = holder.getsockname()[1]
     start = time.perf_counter()
     command = [sys.executable, "-m", "serve.benchmark.peers", name, str(bundle), str(port)]
+    command.append(str(STANDARD.workers))
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
         try:
             while not _listens(port):
@@ -97,6 +121,11 @@ def peer(name: str, bundle: Path) -> Iterator[System]:
             yield System(name, port, PATH, psutil.Process(running.pid), ready)
         finally:
             _end(running)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _end(running: subprocess.Popen[bytes]) -> None:

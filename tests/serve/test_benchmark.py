@@ -4,6 +4,8 @@ import asyncio
 import http.server
 import io
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from serve.benchmark.__main__ import ENDPOINT, main, read_texts, table
+from serve.benchmark.__main__ import main, read_texts
 from serve.benchmark.load import Load, drive, render
+from serve.benchmark.systems import System
+from serve.benchmark.table import ENDPOINT, costs, speeds
+from serve.benchmark.trivial import TEXTS, make_trivial_bundle
+from serve.predictor import open_predictor
 
 
 class Slow(http.server.BaseHTTPRequestHandler):
@@ -111,10 +118,52 @@ def test_the_table_shows_medians_and_ratios_round_by_round() -> None:
         "other": {"rate": [50.0, 100.0, 100.0]},
     }
     console = Console(width=120, file=io.StringIO())
-    console.print(table(figures))
+    console.print(speeds(figures))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "200" in text and "1.00" in text and "2.00" in text
     assert "0.50" in text
+
+
+def test_the_table_bounds_the_rate_by_what_a_request_costs() -> None:
+    """50 + 100 + 50 µs a request: two cores do 10,000 a second at most."""
+    spent = {"cpu_us_front": [50.0], "cpu_us_workers": [100.0], "cpu_us_client": [50.0]}
+    console = Console(width=160, file=io.StringIO())
+    console.print(costs({ENDPOINT: spent}, cores=2))
+    assert "10,000" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_processor_time_is_told_apart_by_process() -> None:
+    burning = (
+        "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(60)"
+    )
+    program = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {burning!r}])\n"
+        "time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()  # the child has burned its share
+        system = System("x", 0, "/", psutil.Process(running.pid), 0.0)
+        spent = system.cpu_seconds()
+        for process in reversed(system.processes()):
+            process.kill()
+    assert spent["workers"] >= 0.3 > spent["front"] > 0
+
+
+def test_the_trivial_model_is_a_bundle_that_was_proved(tmp_path: Path) -> None:
+    predictor = open_predictor(make_trivial_bundle(tmp_path / "trivial"))
+    probabilities = predictor.predict(TEXTS)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert len(set(probabilities[:, 1].tolist())) == len(TEXTS)  # it does read them
+
+
+@pytest.mark.parametrize("given", [[], ["bundle"], ["--reviews", "x.csv"], ["bundle", "--trivial"]])
+def test_a_bundle_with_reviews_or_the_trivial_model_is_wanted(
+    given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(given) == 2
+    assert capsys.readouterr().err.startswith("python -m serve.benchmark: BUNDLE")
 
 
 def test_texts_come_from_parquet_and_csv(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         for name in ("server.log", "worker.log"):  # every write fails: no space left on device
             (logs / name).symlink_to("/dev/full")
     config = ServerConfig(
-        serving=ServingConfig(queue=QUEUE, batch_size=1, response_timeout=2),
+        serving=ServingConfig(workers=1, queue=QUEUE, batch_size=1, response_timeout=2),
         token_minutes=TOKEN_SECONDS / 60,
         logs=logs,
     )

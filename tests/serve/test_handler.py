@@ -38,6 +38,7 @@ def folder(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "labels": ["negative", "positive"],
         "max_length": 16,
         "threads": 1,
+        "skips_padding": True,
         "limits": {"body_bytes": 2000, "text_bytes": 500, "items": 5, "explained_items": 1},
     }
     (target / CONFIG).write_text(json.dumps(config))

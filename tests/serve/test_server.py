@@ -39,7 +39,8 @@ RESTART = 60  # seconds a worker may take to come back on a busy machine
 def server(
     bundle: Path, bare_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    serving = ServingConfig(limits=Limits(body_bytes=1 << 16, text_bytes=1 << 15, items=300))
+    limits = Limits(body_bytes=1 << 16, text_bytes=1 << 15, items=300)
+    serving = ServingConfig(workers=1, limits=limits)
     scripted = write_archive(
         bundle,
         tmp_path_factory.mktemp("archives") / "scripted.mar",

@@ -1,0 +1,110 @@
+"""What is measured of each system, in turns."""
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.progress import Progress
+
+from serve.benchmark.load import drive, render
+from serve.benchmark.systems import STANDARD, System
+from serve.predictor import Predictor
+
+Figures = dict[str, dict[str, list[float]]]
+"""System -> measure -> one figure a round."""
+
+LONE = 200  # texts, for the predictor's time of one
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`seconds` of one measurement."""
+
+    connections: int
+    rounds: int
+    seconds: float
+
+
+def measure(
+    systems: Sequence[System], predictor: Predictor, texts: list[str], plan: Plan
+) -> Figures:
+    """All figures of all rounds."""
+    figures: Figures = {}
+    with Progress(console=Console(stderr=True), transient=True) as progress, ExitStack() as still:
+        for each in systems:
+            still.enter_context(each.suspended())
+        task = progress.add_task("measuring", total=plan.rounds * (len(systems) + 1))
+        for _ in range(plan.rounds):
+            for each in systems:
+                _append(figures.setdefault(each.name, {}), _measure_system(each, texts, plan))
+                progress.advance(task)
+            for name, size in (("predictor", len(texts)), ("predictor-by-batch", _batch())):
+                found = _measure_predictor(predictor, texts, size)
+                _append(figures.setdefault(name, {}), found)
+            progress.advance(task)
+    return figures
+
+
+def _batch() -> int:
+    return STANDARD.batch_size
+
+
+def _measure_system(system: System, texts: list[str], plan: Plan) -> dict[str, float]:
+    requests = [
+        render(system.path, json.dumps({"text": text}).encode(), system.token) for text in texts
+    ]
+    for each in system.processes():
+        each.resume()
+    try:
+        drive(system.port, requests, plan.connections, plan.seconds / 4)  # warm up
+        before = system.cpu_seconds()
+        full = drive(system.port, requests, plan.connections, plan.seconds)
+        spent = {name: each - before[name] for name, each in system.cpu_seconds().items()}
+        lone = drive(system.port, requests, 1, plan.seconds / 2)
+        half = drive(system.port, requests, plan.connections, plan.seconds, rate=full.rate / 2)
+    finally:
+        for each in system.processes():
+            each.suspend()
+    failures = full.failures + lone.failures + half.failures
+    if failures:
+        raise RuntimeError(f"{system.name}: {failures} requests were not answered with 200")
+    answered = len(full.latencies)
+    return {
+        "rate": full.rate,
+        "p50_ms": full.percentile(50),
+        "p99_ms": full.percentile(99),
+        "lone_p50_ms": lone.percentile(50),
+        "half_load_p50_ms": half.percentile(50),
+        "half_load_p99_ms": half.percentile(99),
+        **{f"cpu_us_{name}": 1e6 * each / answered for name, each in spent.items()},
+    }
+
+
+def _measure_predictor(predictor: Predictor, texts: list[str], size: int) -> dict[str, float]:
+    """`size` texts a call."""
+    calls = [texts[place : place + size] for place in range(0, len(texts), size)]
+    process = psutil.Process()
+    before, start = process.cpu_times(), time.perf_counter()
+    for call in calls:
+        predictor.predict(call)
+    elapsed, after = time.perf_counter() - start, process.cpu_times()
+    spent = after.user + after.system - before.user - before.system
+    found = {"rate": len(texts) / elapsed, "cpu_us_workers": 1e6 * spent / len(texts)}
+    if len(calls) > 1:
+        return found
+    lone = []
+    for text in texts[:LONE]:
+        start = time.perf_counter()
+        predictor.predict([text])
+        lone.append(time.perf_counter() - start)
+    return found | {"lone_p50_ms": float(np.median(lone)) * 1000}
+
+
+def _append(figures: dict[str, list[float]], found: dict[str, float]) -> None:
+    for name, value in found.items():
+        figures.setdefault(name, []).append(value)
