@@ -93,7 +93,9 @@ class _StepWise:
             ("Unsqueeze", [f"{n}_less", last], f"{n}_real"),
         ]
         return [
-            helper.make_node(op, i, [o], **({"to": TensorProto.INT64} if op == "Cast" else {}))
+            helper.make_node(op, i, [o], to=TensorProto.INT64)
+            if op == "Cast"
+            else helper.make_node(op, i, [o])
             for op, i, o in made
         ]
 
@@ -160,7 +162,7 @@ class _StepWise:
         ]
         nodes = [self._product("h", f"h{number}", self.r[number], bias, "from_h")]
         for op, inputs, outputs in steps:
-            axis = {"axis": 1} if op == "Split" else {}
+            axis: dict[str, Any] = {"axis": 1} if op == "Split" else {}
             nodes.append(helper.make_node(op, inputs, outputs, **axis))
         shapes = {"h": h, "gates": 3 * h, "real": 1}
         kinds = {"real": TensorProto.BOOL}

@@ -7,7 +7,6 @@ against the checkpoint before it is timed.
 """
 
 import difflib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +94,7 @@ def _plain_onnx(folder: Path, _: Path | None, threads: int) -> Engine:
             verbose=False,
         )
     assert program is not None
-    buffer = io.BytesIO()
-    program.save(buffer)
-    session = _session(buffer.getvalue(), threads)
+    session = _session(program.model_proto.SerializeToString(), threads)
 
     def run(input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}

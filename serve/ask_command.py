@@ -14,6 +14,7 @@ import psutil
 from rich.console import Console
 
 from serve.client import Client, ClientError, Prediction
+from serve.command import MISTAKES, command_parser, fail
 from serve.flags import add_serving_flags, parse_model, serving_config
 from serve.server import Server, ServerConfig, ServerError
 from serve.stopping import Stopped, raise_stopped
@@ -32,7 +33,8 @@ mistake in the call, 130 interrupted.
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     try:
         if options.target.startswith(("http://", "https://")):
@@ -44,11 +46,9 @@ def main(arguments: Sequence[str]) -> int:
         print("python -m serve ask: interrupted; the endpoint is gone", file=sys.stderr)
         return 130
     except (ServerError, ClientError) as error:
-        print(f"python -m serve ask: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m serve ask: {error}", file=sys.stderr)
-        return 2
+        return fail(parser, error, 1)
+    except MISTAKES as error:
+        return fail(parser, error)
     return 0
 
 
@@ -96,11 +96,10 @@ def _line(prediction: Prediction, text: str, seconds: float) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m serve ask",
-        description="Ask an endpoint over HTTP; that of a bundle is started, then stopped again.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "serve ask",
+        "Ask an endpoint over HTTP; that of a bundle is started, then stopped again.",
+        EPILOG,
     )
     parser.add_argument(
         "target", metavar="TARGET", help="[NAME[@VERSION]=]BUNDLE, a .mar, or a model's URL"

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(train(given)))
         return 0
     own = sys.argv[1:] if arguments is None else arguments
-    result = {
+    result: dict[str, Any] = {
         "command": " ".join(["python -m training.benchmarks.fsdp", *own]),
         "one": train(given),
         "sharded": launch(own),

@@ -6,6 +6,7 @@ of our loop: only the way there differs. B batch, T = 256.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ class ReferenceLoop:
         self.optimizer = AdamW(
             model.parameters(), lr=learning_rate, eps=1e-8, weight_decay=weight_decay
         )
-        self.loader = DataLoader(
+        self.loader: DataLoader[Any] = DataLoader(
             list(zip(texts, labels, strict=True)),  # type: ignore[arg-type]
             batch_size=batch_size,
             shuffle=True,

@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name in given.experiments
         for machine in MACHINES
     ]
-    result = {
+    result: dict[str, Any] = {
         "command": " ".join(["python -m training.benchmarks.scaling_estimate", *own]),
         "gpus": rows,
         "check": check(json.loads(given.scale_out.read_text())) if given.scale_out else [],

@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from models import registry
+from models.classifier import Classifier
 from training.benchmarks.reference_loop import ReferenceLoop
 from training.config import Config, load_experiment
 from training.data import ReviewData, load_data
@@ -242,7 +243,7 @@ def make_trainer(
     """Our loop with these levers on, on a model that every contender draws alike."""
     config = with_levers(config, levers)
     model = fresh_model(config, data).train()
-    runs = torch.compile(model, dynamic=True) if "compile" in levers else model
+    runs: Any = torch.compile(model, dynamic=True) if "compile" in levers else model
     runs = Autocast(runs) if "bf16" in levers else runs
     if "fused" in levers:
         optimizer = make_optimizer(config, model)
@@ -264,7 +265,7 @@ def with_levers(config: Config, levers: frozenset[str]) -> Config:
     return replace(config, train=train)
 
 
-def fresh_model(config: Config, data: ReviewData) -> nn.Module:
+def fresh_model(config: Config, data: ReviewData) -> Classifier:
     """The experiment's model, the same weights at every call."""
     torch.manual_seed(config.train.seed)
     return registry.build(config.model.architecture, **model_arguments(config, data))
