@@ -171,7 +171,7 @@ def _most_accurate(
     figure = ranked_accuracy(chosen, yardstick)
     why = f"Passes {all_of}; accuracy on {yardstick.test} {metric.text(figure)}"
     if len(ranked) == 1:
-        why += ", alone of all." if not others else "."
+        why += "; nothing else passes." if not others else "."
     elif chosen.candidate is best.candidate:
         why += f", the highest of the {len(ranked)} that pass" if len(tied) < len(ranked) else ""
         why += f"; the fastest of {len(tied)} not shown to differ in it." if len(tied) > 1 else "."

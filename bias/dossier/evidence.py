@@ -107,13 +107,10 @@ def _benchmark(run: Run, weights: str) -> dict[str, Any] | Missing:
     try:
         measured_weights = found["bundle"]["weights_sha256"]
         threads = found["threads"][min(found["threads"], key=int)]
-        names = list(threads["latency_ms"])
-        parts = (
-            found["cold_start"],
-            found["artefact_bytes"],
-            *threads["reviews_per_second"].values(),
-        )
-        whole = all(name in part for part in parts for name in names) and "tokenising_ms" in found
+        names = [name for name in threads["latency_ms"] if name in BACKENDS]  # not its peers
+        speeds = list(threads["reviews_per_second"].values())
+        whole = bool(speeds) and all(name in part for part in speeds for name in names)
+        whole = whole and {"cold_start", "tokenising_ms", "length", "rounds"} <= found.keys()
     except (KeyError, TypeError, ValueError, AttributeError):
         whole, measured_weights = False, None
     if not whole:

@@ -22,6 +22,7 @@ from bias.dossier.evidence import (
 )
 from bias.dossier.metrics import METRICS
 from bias.section import Estimate
+from export.backends import BACKENDS
 from export.statistics import wilson
 
 Figure = Estimate | Missing
@@ -133,8 +134,9 @@ def _measured(candidate: Candidate) -> tuple[dict[str, Any] | Missing, Evidence]
 
 
 def _latencies(measured: dict[str, Any]) -> dict[str, Any]:
-    """At the fewest threads that were measured."""
-    return dict(measured["threads"][min(measured["threads"], key=int)]["latency_ms"])
+    """Of backends, not of peers beside them, at the fewest threads that were measured."""
+    found = measured["threads"][min(measured["threads"], key=int)]["latency_ms"]
+    return {name: times for name, times in found.items() if name in BACKENDS}
 
 
 def _speed(candidate: Candidate, backend: str) -> dict[str, Figure]:
@@ -154,10 +156,16 @@ def _speed(candidate: Candidate, backend: str) -> dict[str, Figure]:
         "p99_ms": times["p99"] + tokenising,
         "reviews_per_second": max(speeds[backend] for speeds in
                                   threads["reviews_per_second"].values()),
-        "memory_mb": measured["cold_start"][backend]["peak_bytes"] / 1e6,
     }  # fmt: skip
     of = f"{measured['rounds']} rounds, {measured['length']} tokens"
-    return {
+    started = measured["cold_start"].get(backend)
+    if started is not None:
+        values["memory_mb"] = started["peak_bytes"] / 1e6
+    figures: dict[str, Figure] = {
+        "memory_mb": Missing("not measured", "the benchmark made no cold starts",
+                             benchmark_command(evidence.run))
+    }  # fmt: skip
+    return figures | {
         name: Estimate(name, float(value), math.nan, math.nan, int(measured["rounds"]), of)
         for name, value in values.items()
     }

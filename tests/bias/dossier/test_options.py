@@ -74,6 +74,16 @@ def test_a_changed_artefact_is_no_option(whole: MakeRun) -> None:
     assert isinstance(certificate, Missing) and "changed after its proof" in certificate.why
 
 
+def test_a_benchmark_without_cold_starts_and_with_peers_is_read(whole: MakeRun) -> None:
+    run = whole("gru", p50={"eager": 4.0, "onnx": 1.0, "peer:plain.onnx": 2.0})
+    path = run / "benchmark" / "benchmark.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"cold_start": {}}))
+    options = _options(run)
+    assert set(options) == {"eager", "onnx"}  # a peer is measured beside, and not shipped
+    assert _missing(options["onnx"], "memory_mb").why == "the benchmark made no cold starts"
+    assert options["onnx"].value("p50_ms") == pytest.approx(1.25)
+
+
 @pytest.mark.parametrize("what", ["benchmark", "audit"])
 def test_what_was_made_of_other_weights_counts_as_missing(whole: MakeRun, what: str) -> None:
     run, other = whole("gru"), whole("other")

@@ -92,7 +92,7 @@ def test_the_page_recommends_and_its_front_can_be_explored(opened: Any) -> None:
     page.mouse.move(*[c - 4 for c in _at(page, "panel-right", "worse on onnx")])
     page.mouse.move(*_at(page, "panel-right", "worse on onnx"))
     page.wait_for_selector("#panel-right .hoverlayer text")
-    assert "flip rate" in page.locator("#panel-right .hoverlayer").inner_text()
+    assert "flip rate" in (page.locator("#panel-right .hoverlayer").text_content() or "")
 
     # the keys go through the points from left to right
     page.locator("#panel-left").focus()
