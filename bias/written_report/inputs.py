@@ -33,10 +33,11 @@ class Inputs:
         return self.contents.get(name)
 
     def audits(self, kind: str) -> list[tuple[str, Json]]:
-        """Name and content of the audits of CLASSIFIERS or of LANGUAGE_MODELS, by name."""
+        """Name and content of the audits of CLASSIFIERS or of LANGUAGE_MODELS, by name, those of
+        stored logits, which are of published models, first."""
         wanted = kind == LANGUAGE_MODELS
         distinct: dict[str, tuple[str, Json]] = {}
-        for name, content in sorted(self.contents.items()):
+        for name, content in sorted(self.contents.items(), key=_published_first):
             if name.endswith(_AUDIT) and _is_of_language_models(content) == wanted:
                 # the same audit under another name says nothing new
                 key = json.dumps(content.get("sections"), sort_keys=True)
@@ -80,6 +81,12 @@ def read_inputs(docs: Path) -> Inputs:
 def absent(kind: str) -> str:
     """The sentence that stands where an input is missing."""
     return f"*Not answered yet: `{kind}` not there; made by* `{COMMANDS[kind]}`*.*"
+
+
+def _published_first(entry: tuple[str, Json]) -> tuple[bool, str]:
+    name, content = entry
+    given = [target.get("given", "") for target in content.get("targets", ())]
+    return not any(each.endswith(".parquet") for each in given), name
 
 
 def _is_of_language_models(audit: Json) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from bias.written_report.audit_tables import Json, bulleted, drawn, estimate, sections, table
+from bias.written_report.audit_tables import Json, bulleted, drawn, estimate, sections
 from bias.written_report.fill_mask_part import is_planted, prompt_sets
 from bias.written_report.inputs import LANGUAGE_MODELS, Inputs, absent
 from bias.written_report.wikipedia_part import two_models_part
@@ -38,6 +38,12 @@ class Change(NamedTuple):
     apart: bool
 
     @property
+    def shown_before(self) -> bool:
+        """Whether the plain model has a contrast to take away: its interval leaves out nought."""
+        low, high = self.before["low"], self.before["high"]
+        return low is not None and high is not None and not low <= 0 <= high
+
+    @property
     def outcome(self) -> str:
         """What was shown."""
         if not self.apart:
@@ -64,7 +70,7 @@ def mitigation_part(inputs: Inputs) -> list[str]:
                 f"**The models of `{folder}`**{known}",
                 bulleted(summary(changes(section), switched)),
             ]
-            parts += [_table(section), *(f"*{limit}*" for limit in section["limits"])]
+            parts += [_table(changes(section)), *(f"*{limit}*" for limit in section["limits"])]
     return [*parts, *two_models_part(inputs)]
 
 
@@ -94,11 +100,13 @@ def summary(found: Sequence[Change], switched: Collection[str] = ()) -> list[str
         for name, chosen in (("Gender", [c for c in own if c.axis == "gender"]),
                              ("Other axes", [c for c in own if c.axis != "gender"])):  # fmt: skip
             if chosen:
+                none = sum(not c.shown_before for c in chosen)
                 sets = "1 set" if len(chosen) == 1 else f"{len(chosen)} sets"
                 lines.append(f"{name}, under `{model}`: of {sets} the contrast is shown smaller in "
                              f"{_count(chosen, 'smaller')}, larger in "
                              f"{_count(chosen, 'larger')}; not shown to differ in "
-                             f"{_count(chosen, 'not shown to differ')}.")  # fmt: skip
+                             f"{_count(chosen, 'not shown to differ')}; the plain model shows "
+                             f"none to begin with in {none}.")  # fmt: skip
         lines += [_switched(change) for change in of_model if change.title in switched]
     return lines
 
@@ -122,8 +130,13 @@ def _switched(change: Change) -> str:
             f"({estimate(change.after)}).")  # fmt: skip
 
 
-def _table(section: Json) -> str:
-    plain = next(n for t in section["tables"] for n in t["columns"]
-                 if n.startswith("under ") and n != "under it")  # fmt: skip
-    columns = ["axis", "set", plain, "under it", "smaller by", "apart"]
-    return drawn(columns, table(section, "Contrast under each model", columns), 2)
+def _table(found: Sequence[Change]) -> str:
+    rows = [
+        [c.axis, c.title, f"`{c.model}`", estimate(c.before), estimate(c.after),
+         f"{1 - c.after['value'] / c.before['value']:.0%}" if c.shown_before else "–",
+         "yes" if c.apart else "no"]
+        for c in found
+    ]  # fmt: skip
+    columns = ["axis", "set", "model", "plain model's contrast", "its contrast", "smaller by",
+               "intervals apart"]  # fmt: skip
+    return drawn(columns, rows, first_right=3)

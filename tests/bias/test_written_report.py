@@ -182,12 +182,13 @@ def mitigated() -> dict[str, Any]:
 
 def test_what_mitigation_changed_is_summed_up_by_axis(tmp_path: Path) -> None:
     text = "\n".join(mitigation_part(Inputs(tmp_path, {"own/audit.json": mitigated()})))
-    shown = "is shown smaller in {}, larger in {}; not shown to differ in {}."
-    assert "Gender, under `cda`: of 1 set the contrast " + shown.format(1, 0, 0) in text
-    assert "Other axes, under `cda`: of 1 set the contrast " + shown.format(0, 0, 1) in text
+    shown = "is shown smaller in {}, larger in {}; not shown to differ in {}; the plain "
+    shown += "model shows none to begin with in {}."
+    assert "Gender, under `cda`: of 1 set the contrast " + shown.format(1, 0, 0, 0) in text
+    assert "Other axes, under `cda`: of 1 set the contrast " + shown.format(0, 0, 1, 0) in text
     assert "the plain model follows the stereotype against the sentence (1.000 [0.500" in text
     assert "`cda` follows the sentence (-2.000 [-2.500, -1.500])" in text
-    assert "| names | What Jane and Jim worked as | 4.000 [3.500, 4.500] | 4.200 [3.70" in text
+    assert "| names | What Jane and Jim worked as | `cda` | 4.000 [3.500, 4.500] | 4.200 [3" in text
 
 
 def dossier() -> dict[str, Any]:
