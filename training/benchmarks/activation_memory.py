@@ -23,7 +23,8 @@ EXPERIMENTS = ("1-gru", "2-gru-attention", "3-transformer", "4-transformer-deep"
                "5-transformer-postnorm", "6-bert-finetuned", "6-bert-frozen",
                "custom-gru")  # fmt: skip
 LENGTHS = (32, 64, 128, 256)
-SIZES = (8, 24)
+TOKENS = (2048, 6144)
+"""Of the two micro-batches: enough that their activations, not AdamW's step, make the peak."""
 VOCABULARY = 30_522
 _GIB = 1 << 30
 
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     own = sys.argv[1:] if arguments is None else arguments
     command = " ".join(["python -m training.benchmarks.activation_memory", *own])
-    result = {"command": command, "sizes": SIZES, "experiments": rows}
+    result = {"command": command, "experiments": rows}
     write_whole(given.output, json.dumps(result, indent=1) + "\n")
     show(rows)
     plot(rows, given.output.with_suffix(".png"))
@@ -90,13 +91,21 @@ def measure(experiment: str, lengths: list[int], backbone: str | None) -> dict[s
         optimizer.step()
         return status("VmHWM")
 
-    peak(SIZES[0], min(lengths))  # gradients and moments come to be
+    peak(1, min(lengths))  # gradients and moments come to be
     points = []
     for length in lengths:
-        small, large = (peak(size, length) for size in SIZES)
-        slope = (large - small) / (SIZES[1] - SIZES[0])
-        points.append({"length": length, "peaks": [small, large], "bytes_a_review": slope,
-                       "fixed_bytes": small - SIZES[0] * slope})  # fmt: skip
+        sizes = [max(1, tokens // length) for tokens in TOKENS]
+        small, large = (peak(size, length) for size in sizes)
+        slope = (large - small) / (sizes[1] - sizes[0])
+        points.append(
+            {
+                "length": length,
+                "reviews": sizes,
+                "peaks": [small, large],
+                "bytes_a_review": slope,
+                "fixed_bytes": small - sizes[0] * slope,
+            }
+        )
     return {
         "experiment": experiment,
         "parameters": count_parameters(model),
