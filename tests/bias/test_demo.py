@@ -16,7 +16,7 @@ import pytest
 from bias.demo import FULL, QUICK, Step, call, is_exported, is_measured, run, steps
 
 ROOT = Path(__file__).resolve().parents[2]
-FINE = Step("fine", ("timeit", "--number", "1", "--repeat", "1", "pass"))
+FINE = Step("fine", ("timeit", "--number", "1", "--repeat", "1", "import time; time.sleep(0.1)"))
 BROKEN = Step("broken", ("no_such_module",))
 
 
