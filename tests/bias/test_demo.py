@@ -56,6 +56,11 @@ def test_a_step_whose_result_is_there_is_left_out(capfd: pytest.CaptureFixture[s
     assert float(table[2].split()[1]) >= float(table[0].split()[1]) > 0
 
 
+def heed_interrupts() -> None:
+    """A shell starts what runs in its background deaf to SIGINT, and so are the children of it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_interrupts_it_reaches_the_command_and_is_said(tmp_path: Path, number: int) -> None:
     (tmp_path / "waits.py").write_text(
@@ -64,7 +69,8 @@ def test_what_interrupts_it_reaches_the_command_and_is_said(tmp_path: Path, numb
     program = "from bias.demo import Step, call, run; exit(run([Step('wait', ('waits',))], call))"
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        text=True, start_new_session=True, preexec_fn=heed_interrupts,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
     ) as demo:  # fmt: skip
         assert demo.stdout is not None
         while demo.stdout.readline() not in ("waiting\n", ""):
