@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from export.backends import Backend, Engine
 from export.onnx import MAX_LENGTH, quiet_exporter
@@ -27,6 +28,7 @@ from models.encoder_decoder import EncoderDecoder
 from models.gru import GRU
 from models.pooling import pool
 from models.pretrained import PretrainedEncoder
+from models.ragged import lengths_of, reorder, reversal, zero_padding
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,40 @@ def _loop(folder: Path, _: Path | None, threads: int) -> Engine:
     model = load(folder).model.float()
     if not isinstance(model.backbone, CustomGRUEncoder):
         raise ValueError(f"--peers: loop is the custom GRU's; {folder} holds no custom-gru")
-    for rnns in (model.backbone.forward_rnns, model.backbone.backward_rnns):
-        for number, rnn in enumerate(rnns):
-            assert isinstance(rnn, GRU)
-            written_out = LoopGRU(rnn.input_size, rnn.hidden_size)
-            written_out.load_state_dict(rnn.state_dict())
-            rnns[number] = written_out
+    model.backbone = LoopEncoder(model.backbone)
     engine: Engine = torch_engine(model.eval(), "cpu", threads)
     return engine
+
+
+class LoopEncoder(nn.Module):
+    """`CustomGRUEncoder` with every direction a plain loop of its own over the steps."""
+
+    def __init__(self, original: CustomGRUEncoder) -> None:
+        super().__init__()
+        self.embedding, self.pooling = original.embedding, original.pooling
+        self.reads_padding, self.hidden_size = original.reads_padding, original.hidden_size
+        self.forward_rnns = nn.ModuleList(_written_out(rnn) for rnn in original.forward_rnns)
+        self.backward_rnns = nn.ModuleList(_written_out(rnn) for rnn in original.backward_rnns)
+
+    def feature(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """Ids (B, T), mask (B, T) -> (B, H)"""
+        read = torch.ones_like(mask) if self.reads_padding else mask
+        index = reversal(lengths_of(read), inputs.shape[1])
+        zeros = self.embedding.weight.new_zeros(1, inputs.shape[0], self.hidden_size)
+        x = self.embedding(inputs)  # (B, T, E)
+        forward = backward = x
+        for forward_rnn, backward_rnn in zip(self.forward_rnns, self.backward_rnns, strict=True):
+            forward, _ = forward_rnn(x, zeros)  # (B, T, H)
+            backward = reorder(backward_rnn(reorder(x, index), zeros)[0], index)
+            x = torch.cat([forward, backward], dim=2)  # (B, T, 2H)
+        return pool(zero_padding(forward + backward, read), mask, self.pooling)
+
+
+def _written_out(rnn: nn.Module) -> LoopGRU:
+    assert isinstance(rnn, GRU)
+    made = LoopGRU(rnn.input_size, rnn.hidden_size)
+    made.load_state_dict(rnn.state_dict())
+    return made
 
 
 def _plain_onnx(folder: Path, _: Path | None, threads: int) -> Engine:

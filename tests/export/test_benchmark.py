@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from export.backends import open_backend
 from export.benchmark import main
 from export.onnx import quiet_exporter
 from export.peers import PEERS, check_peers, open_peer
+from models.benchmarks.gru import LoopGRU
 from models.bundle import load
 
 SaveBundle = Callable[..., Path]
@@ -39,6 +41,21 @@ def answers_apart(folder: Path, peer: str) -> float:
 def test_a_peer_is_the_same_model(peer: str, architecture: str, save_bundle: SaveBundle) -> None:
     # float32 sums in another order
     assert answers_apart(save_bundle(architecture), peer) < 1e-5
+
+
+def test_the_loop_is_a_loop(save_bundle: SaveBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    whole = LoopGRU.forward
+
+    def counted(rnn: LoopGRU, inputs: Any, states: Any) -> Any:
+        calls.append(inputs.shape)
+        return whole(rnn, inputs, states)
+
+    monkeypatch.setattr(LoopGRU, "forward", counted)
+    folder = save_bundle("custom-gru", num_layers=2)
+    loop = open_peer("loop", folder, open_backend(folder, "eager"), 1)
+    loop(np.ones((3, 5), np.int64), np.ones((3, 5), np.int64))
+    assert [tuple(shape[:2]) for shape in calls] == [(3, 5)] * 4, "two directions a layer"
 
 
 def test_an_encoder_exported_elsewhere_is_pooled_and_classified_as_the_bundle_does(
