@@ -92,7 +92,7 @@ def _forward(
     # Contiguous: else the product would transpose the matrix again at every step.
     matrices = [w.t().contiguous() for w in w_h]  # (H, 3H) each
     views = _views(gates, n)
-    wide = initial.numel() >= WIDE
+    wide = initial.device.type == "cpu" and initial.numel() >= WIDE
     scale = 2 if wide else 1  # of the candidate's argument
     for start in range(0, steps, chunk):
         x = inputs[:, start : start + chunk].reshape(directions, -1, width)  # (D, chunk · B, I)
