@@ -174,6 +174,8 @@ def _speed(candidate: Candidate, backend: str) -> dict[str, Figure]:
 def _size(candidate: Candidate, proof: Certified | None) -> Figure:
     """Of the file that the backend reads, as it lies in the bundle now."""
     evidence = candidate.evidence[0]
+    if evidence.weights is None and isinstance(evidence.benchmark, Missing):
+        return evidence.benchmark  # says that there is no bundle
     path = evidence.bundle / ("model.safetensors" if proof is None else proof.filename)
     if not path.is_file():
         return Missing("no bundle", f"there is no {path}")
