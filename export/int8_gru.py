@@ -92,12 +92,7 @@ class _StepWise:
             ("Less", [f"{n}_column", f"{n}_row"], f"{n}_less"),
             ("Unsqueeze", [f"{n}_less", last], f"{n}_real"),
         ]
-        return [
-            helper.make_node(op, i, [o], to=TensorProto.INT64)
-            if op == "Cast"
-            else helper.make_node(op, i, [o])
-            for op, i, o in made
-        ]
+        return [helper.make_node(op, i, [o], **_attributes(op)) for op, i, o in made]
 
     def _direction(
         self, x: str, number: int, backward: int, each: str, last: str
@@ -162,8 +157,7 @@ class _StepWise:
         ]
         nodes = [self._product("h", f"h{number}", self.r[number], bias, "from_h")]
         for op, inputs, outputs in steps:
-            axis: dict[str, Any] = {"axis": 1} if op == "Split" else {}
-            nodes.append(helper.make_node(op, inputs, outputs, **axis))
+            nodes.append(helper.make_node(op, inputs, outputs, **_attributes(op)))
         shapes = {"h": h, "gates": 3 * h, "real": 1}
         kinds = {"real": TensorProto.BOOL}
         return helper.make_graph(
@@ -187,6 +181,10 @@ class _StepWise:
             for part, name in zip(parts, wide, strict=True)
         ]
         return [*nodes, helper.make_node("Concat", wide, [output], axis=axis)]
+
+
+def _attributes(op: str) -> dict[str, Any]:
+    return {"Cast": {"to": TensorProto.INT64}, "Split": {"axis": 1}}.get(op, {})
 
 
 def measure(folder: Path, threads: int, rounds: int, source: str) -> dict[str, Any]:
