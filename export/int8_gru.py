@@ -184,7 +184,11 @@ class _StepWise:
 
 
 def _attributes(op: str) -> dict[str, Any]:
-    return {"Cast": {"to": TensorProto.INT64}, "Split": {"axis": 1}}.get(op, {})
+    attributes: dict[str, dict[str, Any]] = {
+        "Cast": {"to": TensorProto.INT64},
+        "Split": {"axis": 1},
+    }
+    return attributes.get(op, {})
 
 
 def measure(folder: Path, threads: int, rounds: int, source: str) -> dict[str, Any]:
