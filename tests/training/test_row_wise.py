@@ -126,8 +126,10 @@ def test_a_run_trains_the_model_that_dense_adamw_trains(tmp_path, train, archite
     train(sparse, *settings, ROW_WISE)
     ours, theirs = _weights(sparse), _weights(dense)
     for name, value in theirs.items():
-        # AdamW divides by the gradient's own size, so float32 rounding is carried over the steps
-        np.testing.assert_allclose(ours[name], value, atol=2e-4, err_msg=name)
+        # A key's bias moves no attention weight, so that its gradient is rounding and nothing else.
+        if not name.endswith("attn.key.bias"):
+            # AdamW divides by the gradient's own size: float32 rounding is carried over the steps
+            np.testing.assert_allclose(ours[name], value, atol=2e-4, err_msg=name)
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, train, small, environment) -> None:
