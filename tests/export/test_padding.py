@@ -58,10 +58,12 @@ class Slow(Recorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.threads: set[str] = set()
+        self.threads: dict[str, list[int]] = {}
+        """Each thread's parts in their order, by their lengths."""
 
     def __call__(self, input_ids: Any, attention_mask: Any) -> Any:
-        self.threads.add(threading.current_thread().name)
+        own = self.threads.setdefault(threading.current_thread().name, [])
+        own.append(input_ids.shape[1])
         time.sleep(1e-5 * input_ids.size)
         return super().__call__(input_ids, attention_mask)
 
@@ -88,7 +90,11 @@ def test_a_batch_is_shared_by_all_threads_from_its_longest_part_on() -> None:
     engine = Slow()
     ParallelParts(Recorder(), lambda: engine, workers=2)(np.ones_like(mask), mask)
     assert len(engine.threads) == 2
-    assert {shape[1] for shape in engine.shapes[:2]} == {96, 84}
+    assert sorted(length for own in engine.threads.values() for length in own) == list(
+        range(12, 97, 12)
+    )
+    # which thread is first is chance; that each goes from long to short is not
+    assert all(own == sorted(own, reverse=True) for own in engine.threads.values())
     two = Slow()
     ParallelParts(Recorder(), lambda: two, workers=2)(np.ones_like(mask[:2]), mask[:2])
     assert sorted(two.shapes) == [(1, 3), (1, 6)], "two reviews are one for each thread"

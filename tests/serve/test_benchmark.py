@@ -148,7 +148,8 @@ def test_processor_time_is_told_apart_by_process() -> None:
         spent = system.cpu_seconds()
         for process in reversed(system.processes()):
             process.kill()
-    assert spent["workers"] >= 0.3 > spent["front"] > 0
+    # the system counts in ticks of 10 ms, of user and of system time apart
+    assert spent["workers"] > 0.27 > spent["front"] > 0
 
 
 def test_the_trivial_model_is_a_bundle_that_was_proved(tmp_path: Path) -> None:
