@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 PATIENCE = 5.0  # seconds for a first answer, before the client's own retries are let loose
 
@@ -35,3 +36,26 @@ def quiet_hub() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+def fetch(name: str, filename: str, absent: str, otherwise: str) -> Path:
+    """A file of a hub repository, from the hub's cache where it is there.
+
+    Args:
+        absent: what was looked for here and not found, for the message.
+        otherwise: what the user can do without the hub.
+
+    Raises:
+        ValueError: not to be had; one line.
+    """
+    from huggingface_hub import hf_hub_download  # not for those who read a folder
+
+    try:
+        with quiet_hub():
+            return Path(hf_hub_download(name, filename))
+    except Exception as error:  # the hub's client raises a dozen kinds, which differ by version
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{absent}, and not to be had from the hub ({type(error).__name__}: {reason}); "
+            f"{otherwise}"
+        ) from error

@@ -11,6 +11,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from training.hub import fetch
+
 _WORDS, _POSITIONS = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
 
 
@@ -66,7 +68,9 @@ def _word_embedding(model: nn.Module) -> nn.Embedding:
 def _read(source: str) -> tuple[Tensor, Tensor]:
     path = Path(source).expanduser() / "model.safetensors"
     if not path.is_file():
-        path = _download(source)
+        path = fetch(source, "model.safetensors",
+                     f"initial.embeddings={source}: no folder with model.safetensors",
+                     "give a folder")  # fmt: skip
     with safe_open(path, framework="pt") as file:
         # with a prefix, such as `bert.`, where a whole model was saved
         found = {name: full for full in file.keys() for name in (_WORDS, _POSITIONS)  # noqa: SIM118
@@ -78,19 +82,3 @@ def _read(source: str) -> tuple[Tensor, Tensor]:
             )
         words, positions = (file.get_tensor(found[name]).float() for name in (_WORDS, _POSITIONS))
     return words, positions
-
-
-def _download(name: str) -> Path:
-    from huggingface_hub import hf_hub_download  # not for those who read a folder
-
-    from training.hub import quiet_hub
-
-    try:
-        with quiet_hub():
-            return Path(hf_hub_download(name, "model.safetensors"))
-    except Exception as error:  # the hub's client raises a dozen kinds, which differ by version
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"initial.embeddings={name}: no folder with model.safetensors, and not to be had from "
-            f"the hub ({type(error).__name__}: {reason}); give a folder"
-        ) from error

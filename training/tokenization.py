@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from training.hub import quiet_hub
+from training.hub import fetch
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _PADDING_NAMES = ("[PAD]", "<pad>")
@@ -112,18 +112,9 @@ def _download(name: str, path: Path) -> Path:
             f"tokenizer {name}: no such folder; give a folder with tokenizer.json, or a hub name "
             "such as google-bert/bert-base-uncased"
         )
-    from huggingface_hub import hf_hub_download  # not for those who read a folder
-
-    try:
-        with quiet_hub():
-            return Path(hf_hub_download(name, "tokenizer.json"))
-    except Exception as error:  # the hub's client raises a dozen kinds, which differ by version
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"tokenizer {name}: no such folder, and not to be had from the hub "
-            f"({type(error).__name__}: {reason}); give a folder with tokenizer.json, or leave it "
-            "out to train one on the reviews"
-        ) from error
+    return fetch(name, "tokenizer.json", f"tokenizer {name}: no such folder",
+                 "give a folder with tokenizer.json, or leave it out to train one on the reviews"
+                 )  # fmt: skip
 
 
 def _check_padding(tokenizer: Tokenizer, where: str) -> None:

@@ -134,7 +134,8 @@ def test_the_table_bounds_the_rate_by_what_a_request_costs() -> None:
 
 def test_processor_time_is_told_apart_by_process() -> None:
     burning = (
-        "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(60)"
+        # more than is asked for: the system counts in ticks of 10 ms, of user and system time apart
+        "import time\nwhile time.process_time() < 0.33: pass\nprint(flush=True)\ntime.sleep(60)"
     )
     program = (
         "import subprocess, sys, time\n"
@@ -148,8 +149,7 @@ def test_processor_time_is_told_apart_by_process() -> None:
         spent = system.cpu_seconds()
         for process in reversed(system.processes()):
             process.kill()
-    # the system counts in ticks of 10 ms, of user and of system time apart
-    assert spent["workers"] > 0.27 > spent["front"] > 0
+    assert spent["workers"] >= 0.3 > spent["front"] > 0
 
 
 def test_the_trivial_model_is_a_bundle_that_was_proved(tmp_path: Path) -> None:
