@@ -84,9 +84,12 @@ class MultiHeadedAttention(nn.Module):
         # nothing are 0 here too. Differentiable once; twice under
         # `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
         real = None if mask is None else (mask != 0)[:, None, None, :]  # (B, 1, 1, T)
-        attended = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=real, scale=1 / math.sqrt(self.head_size)
-        )
+        if _products_train_faster(queries):
+            attended = attention_by_products(queries, keys, values, real)
+        else:
+            attended = F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=real, scale=1 / math.sqrt(self.head_size)
+            )
         return self.merge_heads(attended)
 
     def forward(
@@ -100,6 +103,28 @@ class MultiHeadedAttention(nn.Module):
         keys = self.split_heads(self.key(hidden_states))
         values = self.split_heads(self.value(hidden_states))
         return self.output(self.apply_attention(queries, keys, values, mask))
+
+
+def _products_train_faster(queries: Tensor) -> bool:
+    """On CPUs the backward pass of PyTorch's fused attention in bf16 takes two to three times as
+    long as that of two products (docs/speed.md)."""
+    if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return queries.requires_grad and queries.is_cpu and queries.dtype == torch.bfloat16
+
+
+def attention_by_products(
+    queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None
+) -> Tensor:
+    """What `F.scaled_dot_product_attention` makes of them; `real` (B, 1, 1, T) of bool."""
+    scores = (queries / math.sqrt(queries.shape[3])) @ keys.transpose(2, 3)  # (B, heads, Q, T)
+    if real is None:
+        return scores.softmax(3) @ values
+    # Added, and the empty reviews' zeros put on the result: the backward of a `masked_fill` would
+    # walk the scores once more.
+    padding = torch.zeros_like(real, dtype=scores.dtype).masked_fill(~real, -1e30)
+    attended = (scores + padding).softmax(3) @ values
+    return attended.masked_fill(~real.any(3, keepdim=True), 0.0)
 
 
 def feed_forward(embed_dim: int, hidden_dim: int, dropout: float) -> nn.Sequential:

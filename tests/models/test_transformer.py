@@ -17,6 +17,7 @@ from models.transformer import (
     PostNormAttentionBlock,
     PreNormAttentionBlock,
     Transformer,
+    attention_by_products,
 )
 
 # Sums of float64 in another order.
@@ -195,6 +196,23 @@ def test_apply_attention_averages_values_by_the_weights_that_it_gives(
     torch.testing.assert_close(
         torch.autograd.grad(found, tensors, factors),
         torch.autograd.grad(expected, tensors, factors),
+        **EXACT,
+    )
+
+
+@pytest.mark.parametrize("lengths", [None, [9, 4, 1, 0]])
+def test_attention_by_products_equals_torchs(lengths: list[int] | None, ragged_batch: Any) -> None:
+    torch.manual_seed(0)
+    tensors = [torch.randn(4, 2, 9, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    mask = None if lengths is None else ragged_batch(lengths, steps=9)[1]
+    real = None if mask is None else (mask != 0)[:, None, None, :]
+    found = attention_by_products(*tensors, real)
+    wanted = F.scaled_dot_product_attention(*tensors, attn_mask=real)
+    torch.testing.assert_close(found, wanted, **EXACT)
+    factors = torch.randn_like(found)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, tensors, factors),
+        torch.autograd.grad(wanted, tensors, factors),
         **EXACT,
     )
 
