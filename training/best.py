@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import broadcast, broadcast_object_list
+from numpy.typing import NDArray
 
 from models import bundle
 from training.calibration import fit_temperature, fold_temperature
@@ -16,16 +18,18 @@ from training.metrics import evaluate_logits
 def measure_best(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
     """Validation and tests of the best checkpoint; its predictions go to `predictions/`."""
     accelerator, config, best = trainer.accelerator, trainer.config, trainer.bare
-    if accelerator.is_main_process:
-        best.load_state_dict(bundle.load(trainer.output / "best").model.state_dict())
+    stored = bundle.load(trainer.output / "best") if accelerator.is_main_process else None
+    if stored:
+        best.load_state_dict(stored.model.state_dict())
     with torch.no_grad():
         for tensor in best.state_dict().values():
             tensor.copy_(broadcast(tensor))  # the other processes need not see the main one's disk
     measured: dict[str, Any] = {"tests": {}}
-    if config.train.calibrate:
-        measured["calibration"] = _calibrate(trainer, data)
     for name, table in {"validation": data.validation, **data.tests}.items():
         logits = predict(trainer.model, table, accelerator, config, trainer.progress, name)
+        if name == "validation" and config.train.calibrate:
+            temperature, logits = _calibrated(trainer, stored, logits, table.labels)
+            measured["calibration"] = {"temperature": temperature}
         metrics = evaluate_logits(logits, table.labels)
         if accelerator.is_main_process:
             path = trainer.output / "predictions" / f"{name}.parquet"
@@ -38,27 +42,27 @@ def measure_best(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
     return measured
 
 
-def _calibrate(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
-    """Fold into the best checkpoint the temperature that fits the validation split.
+def _calibrated(
+    trainer: Trainer,
+    stored: bundle.Bundle | None,
+    logits: NDArray[np.float32],
+    labels: NDArray[np.integer],
+) -> tuple[float, NDArray[np.float32]]:
+    """The temperature that fits the validation split, folded into the best checkpoint, and the
+    split's `logits` (N, C) as they are from then on.
 
-    A checkpoint that a run folded before it was killed says so, and is left as it is.
+    `stored` is the bundle on the main process. One that a run folded before it was killed says so,
+    and is left as it is.
     """
-    accelerator, config, best = trainer.accelerator, trainer.config, trainer.bare
-    folder = trainer.output / "best"
-    done: list[float | None] = [None]
-    if accelerator.is_main_process:
-        done = [bundle.load(folder).metrics.get("temperature")]
-    broadcast_object_list(done)
-    if done[0] is not None:
-        return {"temperature": done[0]}
-    logits = predict(trainer.model, data.validation, accelerator, config, trainer.progress,
-                     "validation")  # fmt: skip
-    temperature = fit_temperature(logits, data.validation.labels)
-    fold_temperature(best, temperature)
-    if accelerator.is_main_process:
-        stored = bundle.load(folder)
+    known: list[float | None] = [stored.metrics.get("temperature") if stored else None]
+    broadcast_object_list(known)
+    if known[0] is not None:
+        return known[0], logits
+    temperature = fit_temperature(logits, labels)
+    fold_temperature(trainer.bare, temperature)
+    if stored:
         fold_temperature(stored.model, temperature)
         stored.metrics["temperature"] = temperature
-        bundle.save(stored, folder)
+        bundle.save(stored, trainer.output / "best")
     trainer.progress.say(f"calibrated: logits divided by {temperature:.3f}")
-    return {"temperature": temperature}
+    return temperature, logits / temperature
