@@ -52,10 +52,11 @@ def fetch(name: str, filename: str, absent: str, otherwise: str) -> Path:
 
     try:
         with quiet_hub():
-            return Path(hf_hub_download(name, filename))
+            return Path(hf_hub_download(name, filename, local_files_only=not hub_answers()))
     except Exception as error:  # the hub's client raises a dozen kinds, which differ by version
-        reason = " ".join(str(error).split())[:200]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if not hub_answers():
+            reason = "it does not answer"
         raise ValueError(
-            f"{absent}, and not to be had from the hub ({type(error).__name__}: {reason}); "
-            f"{otherwise}"
+            f"{absent}, and not to be had from the hub ({reason}); {otherwise}"
         ) from error

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models
 from transformers import BertTokenizerFast
 
 from training import embedded
+from training import hub
 from training.tokenization import load_tokenizer, train_wordpiece
 
 
@@ -66,7 +67,8 @@ def test_a_trained_tokenizer_takes_the_longest_piece_first(trained: Tokenizer) -
 def test_training_repeats_in_another_process(trained: Tokenizer) -> None:
     """The library's own trainer numbers the alphabet by a randomly seeded hash map."""
     code = (
-        "import json, sys; from training.tokenization import train_wordpiece;"
+        "import json, sys; from training import hub
+from training.tokenization import train_wordpiece;"
         "texts = json.load(sys.stdin); print(train_wordpiece(lambda: texts, 700).to_str())"
     )
     texts = json.dumps(list(_texts()))
@@ -112,20 +114,23 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
         load_tokenizer(None)
 
 
+@pytest.mark.parametrize(("answers", "why"), [(True, "no route"), (False, "does not answer")])
 def test_a_hub_name_is_fetched_or_fails_in_one_line(
-    tmp_path: Path, trained: Tokenizer, monkeypatch: pytest.MonkeyPatch
+    answers: bool, why: str, tmp_path: Path, trained: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained.save(str(tmp_path / "tokenizer.json"))
     stored = {("owner/bert", "tokenizer.json"): str(tmp_path / "tokenizer.json")}
 
-    def download(name: str, file: str) -> Any:
+    def download(name: str, file: str, *, local_files_only: bool) -> Any:
+        assert local_files_only != answers  # the hub's own cache is asked in any case
         if (name, file) not in stored:
             raise ConnectionError("no\nroute")
         return stored[name, file]
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "hub_answers", lambda: answers)
     assert load_tokenizer("owner/bert").to_str() == trained.to_str()
-    with pytest.raises(ValueError, match=r"owner/other: no such folder.*no route.*train one"):
+    with pytest.raises(ValueError, match=f"owner/other: no such folder.*{why}.*train one"):
         load_tokenizer("owner/other")
 
 
