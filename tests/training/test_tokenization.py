@@ -67,8 +67,7 @@ def test_a_trained_tokenizer_takes_the_longest_piece_first(trained: Tokenizer) -
 def test_training_repeats_in_another_process(trained: Tokenizer) -> None:
     """The library's own trainer numbers the alphabet by a randomly seeded hash map."""
     code = (
-        "import json, sys; from training import hub
-from training.tokenization import train_wordpiece;"
+        "import json, sys; from training.tokenization import train_wordpiece;"
         "texts = json.load(sys.stdin); print(train_wordpiece(lambda: texts, 700).to_str())"
     )
     texts = json.dumps(list(_texts()))
