@@ -13,8 +13,7 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import BertTokenizerFast
 
-from training import embedded
-from training import hub
+from training import embedded, hub
 from training.tokenization import load_tokenizer, train_wordpiece
 
 
