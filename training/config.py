@@ -123,6 +123,9 @@ class InitialConfig:
     embeddings: str | None = None
     """Hub name or folder of a pretrained encoder with the same vocabulary: its table of words,
     reduced to the model's width by principal components."""
+    blocks: str | None = None
+    """Hub name or folder of a pretrained encoder, or of a bundle of one: the words and first blocks
+    of a post-norm transformer of the same shape."""
 
 
 @dataclass(config=_STRICT, kw_only=True)

@@ -18,7 +18,7 @@ from training.config import Config, as_dict, flatten
 from training.data import ReviewData, load_data
 from training.distillation import teacher_logits, with_unlabelled
 from training.folder import prepare_folder, write_result
-from training.initialisation import initialise_embeddings
+from training.initialisation import initialise_blocks, initialise_embeddings
 from training.loop import Trainer, make_optimizer
 from training.measure import device_name
 from training.objective import Objective
@@ -63,6 +63,8 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     model = registry.build(config.model.architecture, **arguments)
     if config.initial.embeddings is not None:
         initialise_embeddings(model, config.initial.embeddings)
+    if config.initial.blocks is not None:
+        initialise_blocks(model, config.initial.blocks)
     _check_fit(config, data, model)
     trainer = _trainer(config, output, accelerator, progress, data, model, arguments)
     if config.distill.teacher is not None:

@@ -5,9 +5,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from sklearn.decomposition import PCA
+from transformers import BertConfig, BertModel
 
 from models.registry import build
-from training.initialisation import initialise_embeddings, principal_axes
+from training.initialisation import (
+    initialise_blocks,
+    initialise_embeddings,
+    principal_axes,
+)
 
 V, D, E = 60, 12, 8
 
@@ -71,10 +76,71 @@ def test_a_table_that_does_not_fit_is_named(encoder, rows: int, width: int, foun
 def test_a_file_without_the_table_is_named(tmp_path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     model = build("gru-encoder", vocabulary_size=V)
-    with pytest.raises(ValueError, match=r"no table embeddings\.word_embeddings\.weight"):
+    with pytest.raises(ValueError, match=r"no embeddings\.word_embeddings\.weight"):
         initialise_embeddings(model, str(tmp_path))
 
 
 def test_an_architecture_without_word_vectors_is_refused(encoder) -> None:
     with pytest.raises(ValueError, match=r"initial\.embeddings"):
         initialise_embeddings(torch.nn.Linear(2, 2), str(encoder[0]))
+
+
+@pytest.fixture
+def bert(tmp_path) -> BertModel:
+    """A small encoder of Hugging Face's, saved to `tmp_path`."""
+    torch.manual_seed(0)
+    model = BertModel(
+        BertConfig(vocab_size=V, hidden_size=12, num_hidden_layers=3, num_attention_heads=3,
+                   intermediate_size=20, max_position_embeddings=40),
+        add_pooling_layer=False,
+    ).eval()  # fmt: skip
+    with torch.no_grad():  # norms and biases too; words speak louder than places, as in real ones
+        for name, parameter in model.named_parameters():
+            spread = 0.02 if "position" in name else 0.3
+            parameter.copy_(torch.randn_like(parameter) * spread + ("Norm.weight" in name))
+    model.save_pretrained(tmp_path)
+    return model
+
+
+def small_transformer(**arguments):
+    given = {"embed_dim": 12, "hidden_dim": 20, "num_heads": 3, "num_layers": 2,
+             "block": "postnorm", "dropout": 0.0}  # fmt: skip
+    return build("transformer", vocabulary_size=V, **{**given, **arguments}).eval()
+
+
+def test_blocks_answer_as_the_encoders_first_ones(bert, tmp_path) -> None:
+    model = small_transformer()
+    initialise_blocks(model, str(tmp_path))
+    hidden = torch.randn(2, 7, 12)
+    with torch.no_grad():
+        ours = theirs = hidden
+        for block, layer in zip(model.backbone.blocks, bert.encoder.layer[:2], strict=True):
+            ours, theirs = block(ours), layer(theirs)
+            theirs = theirs[0] if isinstance(theirs, tuple) else theirs
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)  # 1e-5 in a norm against 1e-12
+
+
+def test_the_first_block_is_given_nearly_what_the_encoders_is(bert, tmp_path) -> None:
+    model = small_transformer()
+    initialise_blocks(model, str(tmp_path))
+    ids = torch.randint(1, V, (4, 30))
+    with torch.no_grad():
+        theirs = bert.embeddings(ids)
+        ours = model.backbone.embedding(ids) + model.backbone.pos_embedding[:, 1:31]
+    assert (ours - theirs).norm() / theirs.norm() < 0.1
+    assert (model.backbone.embedding.weight[0] == 0).all()  # padding
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"block": "prenorm"}, "only a post-norm transformer"),
+        ({"hidden_dim": 24}, r"intermediate\.dense\.weight is 20 x 12, the model wants 24 x 12"),
+        ({"num_layers": 4}, r"no encoder\.layer\.3\.attention\.self\.query\.weight in it"),
+    ],
+)
+def test_a_transformer_that_blocks_do_not_fit_is_refused(
+    bert, tmp_path, arguments, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        initialise_blocks(small_transformer(**arguments), str(tmp_path))
