@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score
 
 from bias.dossier.candidates import Answers, read_candidates, reliability
+from training.config import dump, parse
 
 MakeRun = Callable[..., Path]
 
@@ -25,6 +27,13 @@ def test_runs_that_differ_in_the_seed_alone_are_one_candidate(make_run: MakeRun)
     three = next(each for each in found if len(each.runs) == 3)
     assert three.shipped.facts["training"]["seed"] == 2  # the best on validation
     assert len({each.name for each in found}) == 3
+
+
+def test_a_run_older_than_a_setting_is_of_the_same_candidate(make_run: MakeRun) -> None:
+    runs = [make_run(f"gru-{s}", experiment="gru", seed=s) for s in range(2)]
+    path = runs[1] / "config.yaml"
+    path.write_text(dump(parse(yaml.safe_load(path.read_text()))))  # every default written out
+    assert [len(each.runs) for each in read_candidates(runs)] == [2]
 
 
 def test_the_same_seed_twice_is_no_second_draw(make_run: MakeRun) -> None:
