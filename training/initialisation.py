@@ -79,16 +79,15 @@ def initialise_blocks(model: nn.Module, source: str) -> None:
             "initial.blocks: only a post-norm transformer takes an encoder's blocks; set "
             "model.architecture=transformer model.arguments.block=postnorm, or leave it out"
         )
-    names = [
-        f"encoder.layer.{index}.{theirs}.{kind}"
-        for index in range(len(transformer.blocks))
-        for theirs in _BLOCK.values()
+    targets = {
+        f"encoder.layer.{index}.{theirs}.{kind}": getattr(block.get_submodule(ours), kind)
+        for index, block in enumerate(transformer.blocks)
+        for ours, theirs in _BLOCK.items()
         for kind in ("weight", "bias")
-    ]
+    }
     tables = [_WORDS, _POSITIONS, _TYPES, *_NORM]
-    read = _read(source, "initial.blocks", [*tables, *names])
+    read = _read(source, "initial.blocks", [*tables, *targets])
     words, positions, types, weight, bias = read[: len(tables)]
-    blocks = dict(zip(names, read[len(tables) :], strict=True))
     with torch.no_grad():
         summed = words + positions.mean(0) + types[0]  # (V, D)
         normed = F.layer_norm(summed, summed.shape[1:], weight, bias)
@@ -101,11 +100,8 @@ def initialise_blocks(model: nn.Module, source: str) -> None:
         transformer.pos_embedding[0, 1 : count + 1] = (
             positions[:count] - positions.mean(0)
         ) * scale
-        for index, block in enumerate(transformer.blocks):
-            for ours, theirs in _BLOCK.items():
-                for kind in ("weight", "bias"):
-                    name = f"encoder.layer.{index}.{theirs}.{kind}"
-                    _copy(getattr(block.get_submodule(ours), kind), blocks[name], source, name)
+        for (name, parameter), tensor in zip(targets.items(), read[len(tables) :], strict=True):
+            _copy(parameter, tensor, source, name)
 
 
 def _copy(parameter: Tensor, tensor: Tensor, source: str, name: str) -> None:
