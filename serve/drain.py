@@ -21,11 +21,12 @@ from pathlib import Path
 _PIDFD_GETFD = 438  # the same on every architecture
 _LISTEN, _ESTABLISHED = "0A", "01"
 # In Linux's struct tcp_info (uapi/linux/tcp.h): milliseconds since data was sent and received, and
-# the bytes received in all.
-_LAST_SENT, _LAST_RECEIVED, _BYTES_RECEIVED = 44, 52, 128
-_INFO_SIZE = 136
+# the bytes received and sent (Linux 4.19) in all.
+_LAST_SENT, _LAST_RECEIVED, _BYTES_RECEIVED, _BYTES_SENT = 44, 52, 128, 200
+_INFO_SIZE = 208
 # The two times tick with the kernel (1 to 10 ms): where they are equal, nobody knows which came
-# first. An answer settles it; without one for this long, the connection is taken to be idle.
+# first. An answer settles it; without one for this long, a connection that has had answers is taken
+# to be idle.
 TIE_PATIENCE_MS = 2000
 _POLL = 0.002
 
@@ -91,10 +92,11 @@ def _is_answered(connection: socket.socket) -> bool:
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
     (sent,) = struct.unpack_from("I", info, _LAST_SENT)
     (received,) = struct.unpack_from("I", info, _LAST_RECEIVED)
-    (total,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
-    if total == 0:
+    (received_in_all,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
+    (sent_in_all,) = struct.unpack_from("Q", info, _BYTES_SENT)
+    if not received_in_all:
         return True
-    if _unsent(connection):
+    if not sent_in_all or _unsent(connection):
         return False
     return sent < received or (sent == received and sent > TIE_PATIENCE_MS)
 

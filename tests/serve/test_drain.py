@@ -105,6 +105,22 @@ def test_new_ones_are_refused_and_taken_ones_answered(
     assert outcome == [True]
 
 
+def test_a_first_request_is_waited_for_though_it_came_with_its_connection(
+    other: tuple[subprocess.Popen[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within one tick of the kernel's clock, the times of sending and receiving are equal."""
+    process, port = other
+    monkeypatch.setattr(serve.drain, "TIE_PATIENCE_MS", -1)
+    connections = [connect(port) for _ in range(20)]
+    for connection in connections:
+        ask_slowly(process, connection)
+    assert not drain(process.pid, port, timeout=0.1)
+    release(process)
+    for connection in connections:
+        with connection:
+            assert connection.recv(100) == b"SLOW"
+
+
 def test_what_is_never_answered_is_given_up(other: tuple[subprocess.Popen[str], int]) -> None:
     process, port = other
     with connect(port) as slow:
