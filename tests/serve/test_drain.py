@@ -111,9 +111,10 @@ def test_a_first_request_is_waited_for_though_it_came_with_its_connection(
     """Within one tick of the kernel's clock, the times of sending and receiving are equal."""
     process, port = other
     monkeypatch.setattr(serve.drain, "TIE_PATIENCE_MS", -1)
-    connections = [connect(port) for _ in range(20)]
-    for connection in connections:
-        ask_slowly(process, connection)
+    connections = []
+    for _ in range(20):
+        connections.append(connect(port))
+        ask_slowly(process, connections[-1])
     assert not drain(process.pid, port, timeout=0.1)
     release(process)
     for connection in connections:
