@@ -1,7 +1,8 @@
 """A teacher's logits for the training reviews, computed once and kept in the cache.
 
-The teacher is a bundle that reads the same token ids. Its logits are kept a token file, so that
-runs that differ in seed, limits or student share them; NaN marks a row that nobody asked for yet.
+The teacher is a bundle that reads the same token ids. Its logits are kept a token file, by what
+that holds, so that runs that differ in seed, limits, student or place of the reviews share them;
+NaN marks a row that nobody asked for yet.
 Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531.
 """
 
@@ -106,7 +107,9 @@ class _Stored:
     """
 
     def __init__(self, file: TokenFile, key: str, classes: int, accelerator: Accelerator) -> None:
-        name = hashlib.sha256(f"{file.path.name} {key} {classes}".encode()).hexdigest()[:32]
+        # Not the file's name: that changes with the date of the source, and hours may lie here.
+        content = bundle.sha256(file.path)
+        name = hashlib.sha256(f"{content} {key} {classes}".encode()).hexdigest()[:32]
         self.path = file.path.with_name(f"{name}.teacher.npy")
         self.shape = (len(file), classes)
         self.accelerator = accelerator

@@ -1,6 +1,7 @@
 """A teacher's logits are the bundle's own, asked once; texts without labels join the training."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -94,6 +95,10 @@ def test_the_teacher_is_asked_once_for_each_review(taught, tmp_path, monkeypatch
     assert asked == [3, len(data.train) - 3]  # the three are not asked again
     _logits(config, data, data.train)
     assert len(asked) == 2
+    _logits(config, data, with_unlabelled(config, data, None))
+    os.utime(config.distill.unlabelled[0], (1, 1))  # copied: another date, the same texts
+    _logits(config, data, with_unlabelled(config, data, None))
+    assert asked[2:] == [3]
 
 
 def test_a_teacher_that_reads_other_ids_or_shorter_reviews_is_refused(taught) -> None:
