@@ -1,6 +1,10 @@
 """Files that are written whole or not at all."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -17,3 +21,25 @@ def write_whole(path: Path, content: str | bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_together(output: Path) -> Iterator[Path]:
+    """A folder to write files into that belong together; when the block ends they are renamed into
+    `output`, over older ones. Where it fails, `output` stays as it was.
+
+    Raises:
+        ValueError: `output` is a file.
+    """
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output {output}: is a file; give a folder")
+    output.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=output))
+    try:
+        yield partial
+        for path in sorted(path for path in partial.rglob("*") if path.is_file()):
+            target = output / path.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

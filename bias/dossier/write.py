@@ -6,9 +6,6 @@ what makes it), `yardstick`, `contexts` (thresholds, every verdict, the recommen
 """
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +41,7 @@ from bias.dossier.sections import (
 )
 from bias.report import plain
 from bias.section import Section
-from training.files import write_whole
+from training.files import write_whole, written_together
 
 SCHEMA_VERSION = 1
 HTML_NAME, MARKDOWN_NAME, JSON_NAME, CARDS = "dossier.html", "dossier.md", "dossier.json", "cards"
@@ -95,22 +92,13 @@ def write(dossier: Dossier, output: Path, cards_into_bundles: bool = False) -> l
     Raises:
         ValueError: `output` is a file.
     """
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output {output}: is a file; give a folder")
-    output.mkdir(parents=True, exist_ok=True)
     cards = _cards(dossier)
-    partial = Path(tempfile.mkdtemp(prefix=".dossier-", dir=output))
-    try:
-        made = _files(dossier, partial)
+    with written_together(output) as folder:
+        made = _files(dossier, folder)
         if not cards_into_bundles:
             for (name, _), text in cards.items():
                 made.append(f"{CARDS}/{name}/README.md")
-                write_whole(partial / made[-1], text)
-        for name in made:
-            (output / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(partial / name, output / name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+                write_whole(folder / made[-1], text)
     paths = [output / name for name in made]
     if cards_into_bundles:
         for (_, bundle), text in cards.items():

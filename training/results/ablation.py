@@ -6,10 +6,7 @@ makes the accuracy fall by more than chance explains.
 
 import argparse
 import json
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.config import Config, differences, parse
+from training.files import written_together
 from training.results.comparisons import Comparison, compare
 from training.results.runs import Run, read_runs
 from training.results.statistics import holm
@@ -74,18 +72,12 @@ def ablate(base: Run, others: Sequence[Run]) -> list[Ablation]:
 
 
 def write(base: Run, ablations: Sequence[Ablation], output: Path) -> list[Path]:
-    """Picture, JSON and Markdown; made beside `output`'s files first, then renamed into place."""
-    output.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".ablation-", dir=output))
-    try:
-        _draw(ablations, partial / FILES[0])
+    """Picture, JSON and Markdown."""
+    with written_together(output) as folder:
+        _draw(ablations, folder / FILES[0])
         content = json.dumps(_as_json(base, ablations), indent=1, allow_nan=False)
-        (partial / FILES[1]).write_text(content + "\n", encoding="utf-8")
-        (partial / FILES[2]).write_text(_as_markdown(base, ablations), encoding="utf-8")
-        for name in FILES:
-            os.replace(partial / name, output / name)
-    finally:
-        shutil.rmtree(partial)
+        (folder / FILES[1]).write_text(content + "\n", encoding="utf-8")
+        (folder / FILES[2]).write_text(_as_markdown(base, ablations), encoding="utf-8")
     return [output / name for name in FILES]
 
 

@@ -2,14 +2,12 @@
 
 import json
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from training.files import written_together
 from training.results.answers import answers
 from training.results.behaviour import THRESHOLDS
 from training.results.comparisons import Comparison, Missing, compare_all
@@ -81,27 +79,19 @@ def warnings_of(runs: Sequence[Run]) -> list[str]:
 
 
 def write_page(page: Page, output: Path) -> list[Path]:
-    """Make all files in a temporary folder beside them, then rename each into place.
+    """Pictures, JSON and Markdown, all or none.
 
     Raises:
         ValueError: `output` is a file.
     """
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output {output} is a file; give a folder")
-    output.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".results-", dir=output))
-    try:
-        captions = {FILES[0]: learning_curves(page.runs, partial / FILES[0])}
+    with written_together(output) as folder:
+        captions = {FILES[0]: learning_curves(page.runs, folder / FILES[0])}
         if any(run.finished for run in page.runs):
-            captions[FILES[1]] = accuracy_and_cost(page.runs, partial / FILES[1])
+            captions[FILES[1]] = accuracy_and_cost(page.runs, folder / FILES[1])
         content = json.dumps(as_json(page, captions), indent=1, allow_nan=False)
-        (partial / FILES[2]).write_text(content + "\n", encoding="utf-8")
-        (partial / FILES[3]).write_text(as_markdown(page, captions), encoding="utf-8")
-        made = [name for name in FILES if (partial / name).is_file()]
-        for name in made:
-            os.replace(partial / name, output / name)
-    finally:
-        shutil.rmtree(partial)
+        (folder / FILES[2]).write_text(content + "\n", encoding="utf-8")
+        (folder / FILES[3]).write_text(as_markdown(page, captions), encoding="utf-8")
+        made = [name for name in FILES if (folder / name).is_file()]
     return [output / name for name in made]
 
 
