@@ -17,6 +17,7 @@ from typing import Any
 
 from bias.shared_words import sharing_words
 from serve.predictor import DEFAULT_BACKEND, Predictor, open_predictor
+from training.config import completed
 
 BUNDLE, ENDPOINT, LANGUAGE_MODEL = "bundle", "endpoint", "language model"
 _SEPARATOR = "@"
@@ -51,7 +52,7 @@ class Target:
         """The configuration that it was trained with, where known, and its backend."""
         if self.config is None or "config" not in self.config["provenance"]:
             return None
-        return {**self.config["provenance"]["config"], "backend": self.backend}
+        return {**completed(self.config["provenance"]["config"]), "backend": self.backend}
 
     @property
     def key(self) -> str:

@@ -220,6 +220,15 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True)
 
 
+def completed(raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw` with each setting it does not name at its default, so that the configuration of a run
+    older than a setting equals that of one which left it alone; as it is where it is none."""
+    try:
+        return as_dict(parse(raw))
+    except ValueError:
+        return raw
+
+
 def differences(left: Config, right: Config) -> list[str]:
     """Dotted keys whose values differ, as `key: left -> right`."""
     flat_left, flat_right = flatten(as_dict(left)), flatten(as_dict(right))

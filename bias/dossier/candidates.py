@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from bias.dossier.evidence import Evidence, Missing, gather
 from bias.section import Estimate
 from bias.seeds import over_seeds
-from training.config import as_dict, parse
+from training.config import completed
 from training.metrics import BINS
 from training.results.comparisons import read_predictions
 from training.results.questions import in_domain
@@ -196,9 +195,7 @@ def _configuration(run: Run) -> str:
         config["train"] = config.pop("training")
         config["data"] = {k: v for k, v in (config["data"] or {}).items() if k != "report"}
     else:
-        # One run may be older than a setting, which another says it left at its default.
-        with suppress(ValueError):
-            config = as_dict(parse(config))
+        config = completed(config)
     plain = {
         part: {k: v for k, v in value.items() if k not in _FREE.get(part, ())}
         if isinstance(value, dict) else value

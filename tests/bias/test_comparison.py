@@ -10,7 +10,9 @@ from bias.comparison import Contender, comparison_section, group_changes
 from bias.counterfactual import Scored, comparisons, score
 from bias.pairs import Pair
 from bias.seeds import same_but_seed, seeds_section
+from bias.targets import BUNDLE, Target
 from bias.templates import template_pairs
+from training.config import as_dict, load_experiment
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,19 @@ def config(seed: int, epochs: int = 2) -> dict[str, Any]:
 def test_runs_that_differ_in_the_seed_alone_belong_together() -> None:
     assert same_but_seed([config(0), config(1, 3), None, config(2), config(4)]) == [[0, 3, 4]]
     assert same_but_seed([config(0), None]) == []
+
+
+def test_a_run_older_than_a_setting_belongs_with_those_that_left_it_alone() -> None:
+    old = load_experiment("demo", ["train.seed=0"])
+    new = load_experiment("demo", ["train.seed=1"])
+    other = load_experiment("demo", ["train.seed=2", "train.epochs=9"])
+    configs = [as_dict(each) for each in (old, new, other)]
+    del configs[0]["initial"], configs[0]["train"]["calibrate"]
+    bundles = [
+        Target(str(seed), BUNDLE, str(seed), "onnx", {"provenance": {"config": each}})
+        for seed, each in enumerate(configs)
+    ]
+    assert same_but_seed([target.training for target in bundles]) == [[0, 1]]
 
 
 def test_over_seeds_a_bias_of_the_method_stays_and_a_runs_quirk_does_not(
