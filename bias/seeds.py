@@ -44,7 +44,8 @@ def seeds_section(
             stable.append(f"{first.group} ({first.axis}, {first.source})")
     findings = [
         f"Over {len(seeds)} training seeds, {len(stable)} of {len(rows)} differences keep clear of "
-        f"0{': ' + '; '.join(stable[:5]) if stable else ''}."
+        f"0, where chance alone would give {(1 - CONFIDENCE) * len(rows):.1f}"
+        f"{': ' + '; '.join(stable[:5]) if stable else ''}."
     ]
     return Section(
         name="seeds",

@@ -10,8 +10,8 @@ RESULTS, DOSSIER = "results.json", "dossier/dossier.json"
 CLASSIFIERS, LANGUAGE_MODELS = "audits of classifiers", "audits of language models"
 COMMANDS = {
     RESULTS: "python -m training.results runs/* --output docs",
-    CLASSIFIERS: "python -m bias runs/1-gru/best runs/1-gru/best@onnx-int8 "
-    "--reviews data/amazon_polarity --output docs/audit",
+    CLASSIFIERS: "python -m bias runs/1-gru-distilled-s{0,1,2}/best@onnx "
+    "runs/1-gru-distilled-s0/best@onnx-int8 --reviews data/amazon_polarity --output docs/audit",
     LANGUAGE_MODELS: "python -m bias.fill_mask data/bert_mask_logits/logits.parquet "
     "--vocabulary data/bert-base-uncased --output docs/audit/stored-logits",
     DOSSIER: "python -m bias.dossier runs/* --output docs/dossier",
