@@ -21,6 +21,7 @@ from training.files import write_whole
 
 BATCHES = (8, 32, 128)
 CALLS_A_ROUND = 10  # of one review: a round of batches takes far longer
+PAUSE = 0.02  # seconds between two calls, where requests are few: cores and threads fall asleep
 EPILOG = """\
 examples:
   python -m export.benchmark runs/1-gru/best --output runs/1-gru/benchmark --threads 1 2
@@ -83,6 +84,7 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
             "median_tokens": lengths[len(lengths) // 2],
         },
         "length": given.length,
+        "pause_seconds": PAUSE,
         "rounds": given.rounds,
         "threads": by_threads,
         "cold_start": cold,
@@ -103,6 +105,10 @@ def _speeds(
     calls = CALLS_A_ROUND * rounds
     with progress.task(f"latency, {label}", calls) as advance:
         found["latency_ms"] = timing.latency(backends, given.length, calls, advance)
+    with progress.task(f"latency after a pause, {label}", calls) as advance:
+        found["latency_after_pause_ms"] = timing.latency(
+            backends, given.length, calls, advance, PAUSE
+        )
     found["reviews_per_second"] = {}
     for size in given.batches:
         with progress.task(f"batches of {size}, {label}", rounds) as advance:

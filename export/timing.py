@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from export.backends import Backend
 from export.cases import padded
 
+# A backend's threads take milliseconds to get their core after another's call: PyTorch's spin on
+# it, ONNX Runtime's sleep. So a call is timed among calls of its own backend.
+SETTLE = 0.01  # seconds
+
 Ids = NDArray[np.int64]
 Advance = Callable[[], None]
 
@@ -39,13 +43,15 @@ print(json.dumps({"peak": peak}))
 
 
 def latency(
-    backends: dict[str, Backend], length: int, rounds: int, advance: Advance
+    backends: dict[str, Backend], length: int, rounds: int, advance: Advance, pause: float = 0.0
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of one review of `length` tokens: name -> p50, p90, p99 over `rounds` calls."""
+    """Milliseconds of one review of `length` tokens: name -> p50, p90, p99 over `rounds` calls,
+    each after `pause` seconds of nothing."""
     random = np.random.default_rng(0)
     vocabulary_size = min(backend.vocabulary_size for backend in backends.values())
     input_ids = random.integers(1, vocabulary_size, (1, length))
-    times = in_turns(backends, [(input_ids, np.ones_like(input_ids))], rounds, advance)
+    batches = [(input_ids, np.ones_like(input_ids))]
+    times = in_turns(backends, batches, rounds, advance, pause)
     return {
         name: {f"p{q}": float(np.percentile(each, q)) * 1e3 for q in (50, 90, 99)}
         for name, each in times.items()
@@ -95,10 +101,15 @@ def tokenising(tokenizer: Any, texts: list[str], max_length: int) -> float:
 
 
 def in_turns(
-    backends: dict[str, Backend], batches: list[tuple[Ids, Ids]], rounds: int, advance: Advance
+    backends: dict[str, Backend],
+    batches: list[tuple[Ids, Ids]],
+    rounds: int,
+    advance: Advance,
+    pause: float = 0.0,
 ) -> dict[str, list[float]]:
     """Seconds of every call, round by round: each round runs each batch on every backend, and
-    begins with another backend than the round before."""
+    begins with another backend than the round before. Each timed call follows untimed ones of one
+    review on the same backend, and a pause of so many seconds."""
     names = list(backends)
     times: dict[str, list[float]] = {name: [] for name in names}
     for name in names:  # what a first call sets up is not what is measured here
@@ -108,6 +119,11 @@ def in_turns(
         first = turn % len(names)
         for input_ids, attention_mask in batches:
             for name in names[first:] + names[:first]:
+                start = time.perf_counter()
+                while time.perf_counter() - start < SETTLE:
+                    backends[name](input_ids[:1], attention_mask[:1])
+                if pause:
+                    time.sleep(pause)
                 start = time.perf_counter()
                 backends[name](input_ids, attention_mask)
                 times[name].append(time.perf_counter() - start)

@@ -121,6 +121,7 @@ def test_backends_and_peers_are_measured_side_by_side(
     measured = json.loads((output / "benchmark.json").read_text(encoding="utf-8"))
     for found in measured["threads"].values():
         assert set(found["latency_ms"]) == {"eager", "onnx", "loop"}
+        assert set(found["latency_after_pause_ms"]) == {"eager", "onnx", "loop"}
         assert set(found["reviews_per_second"]) == {"3"}
         # float32 sums in another order
         assert 0 <= found["max_abs_difference"]["loop"] < 1e-5
