@@ -18,6 +18,9 @@ from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 _EXPERIMENTS = resources.files("training") / "experiments"
+# Settings of `train` that did not pay (docs/runs.md), and what leaves them off: the files of older
+# runs name them.
+_REMOVED = {"label_smoothing": 0.0, "r_drop": 0.0, "average_decay": None}
 
 
 @dataclass(config=_STRICT, kw_only=True)
@@ -100,13 +103,8 @@ class TrainConfig:
     """Step only the rows of the embedding table that a batch uses; AdamW's own result
     (`training.row_wise`)."""
     compile: bool = False
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     token_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of a training review's tokens that are replaced by [MASK], drawn anew each step."""
-    r_drop: float = Field(default=0.0, ge=0)
-    """Weight of the divergence between two passes with different dropout; doubles the cost."""
-    average_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Validate and keep an exponential moving average of the weights; None keeps the weights."""
     calibrate: bool = True
     """Scale the best checkpoint's logits by the temperature that fits the validation split."""
     loader_workers: int = Field(default=0, ge=0)
@@ -191,7 +189,7 @@ def parse(raw: dict[str, Any]) -> Config:
         ValueError: names the first key that does not fit, what was given and what is allowed.
     """
     try:
-        config = _ADAPTER.validate_python(raw)
+        config = _ADAPTER.validate_python(_without_removed(raw))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -208,6 +206,14 @@ def parse(raw: dict[str, Any]) -> Config:
     if config.model.architecture == "bert" and config.data.tokenizer is None:
         config.data.tokenizer = config.model.arguments.get("backbone")  # its own, no other fits
     return config
+
+
+def _without_removed(raw: dict[str, Any]) -> dict[str, Any]:
+    train = raw.get("train")
+    if not isinstance(train, dict):
+        return raw
+    kept = {k: v for k, v in train.items() if k not in _REMOVED or v != _REMOVED[k]}
+    return raw | {"train": kept}
 
 
 def as_dict(config: Config) -> dict[str, Any]:

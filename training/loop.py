@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from models.classifier import Classifier
-from training.average import Average
 from training.batches import Batch
 from training.config import Config
 from training.data import TokenTable
@@ -65,8 +64,6 @@ class Trainer:
     def __post_init__(self) -> None:
         self.schedule = Schedule(self.config.train, self.train.lengths)
         self.memory = MemoryMeter(self.accelerator.device)
-        decay = self.config.train.average_decay
-        self.average = None if decay is None else Average(self.bare, decay)
         self.history = History(self.output / "history.jsonl", self.accelerator.is_main_process)
         # Loss, correct, reviews and tokens since the last line of the history, left on the device:
         # reading them waits for it.
@@ -88,7 +85,7 @@ class Trainer:
         Raises:
             ValueError: several machines, not all of which see the saved state.
         """
-        found = load_state(self.output / "state", self.bare, self.optimizer, self.average)
+        found = load_state(self.output / "state", self.bare, self.optimizer)
         if found:
             self.state = found
             if self.accelerator.scaler is not None and found.scaler:
@@ -162,8 +159,6 @@ class Trainer:
         if self.row_wise:
             self.row_wise.end(state.step)
         self.optimizer.zero_grad()
-        if self.average is not None:
-            self.average.update(self.bare, state.step)
         state.train_reviews += len(rows)
         state.train_tokens += int(self.train.lengths[rows].sum())
 
@@ -232,11 +227,7 @@ class Trainer:
         state.window_began = state.train_seconds
 
     def _validate(self) -> None:
-        """Validate the weights, or their average where one is kept, and keep what is better."""
-        with nullcontext() if self.average is None else self.average.in_place(self.bare):
-            self._validate_weights()
-
-    def _validate_weights(self) -> None:
+        """Validate, and keep what is better."""
         state, started = self.state, time.perf_counter()
         if self.row_wise:
             self.row_wise.flush(state.step)
@@ -288,7 +279,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
             self.state.scaler = scaler.state_dict() if scaler is not None else None
-            save_state(self.output / "state", self.state, self.bare, self.optimizer, self.average)
+            save_state(self.output / "state", self.state, self.bare, self.optimizer)
         self.accelerator.wait_for_everyone()
         self._mark = time.perf_counter(), time.process_time()  # writing is not training
 

@@ -1,7 +1,6 @@
 """What a step minimises: cross-entropy with the labels, with a teacher's probabilities, or both.
 
 B reviews, C classes. Distillation: Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531.
-R-Drop: Liang et al. 2021, https://arxiv.org/abs/2106.14448.
 """
 
 from dataclasses import dataclass
@@ -18,9 +17,7 @@ from training.config import Config
 class Objective:
     """Losses of a batch. `mask_id` is the token that `token_dropout` puts in a token's place."""
 
-    label_smoothing: float = 0.0
     token_dropout: float = 0.0
-    r_drop: float = 0.0
     teacher_share: float = 0.0
     temperature: float = 1.0
     mask_id: int = 0
@@ -30,27 +27,20 @@ class Objective:
         """The configuration's; the teacher's share is 0 where none is named."""
         train, distill = config.train, config.distill
         taught = distill.teacher is not None
-        return cls(train.label_smoothing, train.token_dropout, train.r_drop,
+        return cls(train.token_dropout,
                    distill.share if taught else 0.0, distill.temperature, mask_id)  # fmt: skip
 
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and losses (B,)."""
         logits = model(self._noised(batch), batch.attention_mask).float()  # (B, C)
-        losses = self._losses(logits, batch)
-        if self.r_drop == 0.0:
-            return logits, losses
-        again = model(self._noised(batch), batch.attention_mask).float()  # (B, C), other dropout
-        both = (losses + self._losses(again, batch)) / 2
-        return logits, both + self.r_drop * _symmetric_divergence(logits, again)
+        return logits, self._losses(logits, batch)
 
     def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
         """(B,). A review without a label, which is -1, has the teacher's word alone."""
         if batch.teacher is None:
-            return F.cross_entropy(logits, batch.labels, reduction="none",
-                                   label_smoothing=self.label_smoothing)  # fmt: skip
+            return F.cross_entropy(logits, batch.labels, reduction="none")
         labelled = batch.labels >= 0  # (B,)
-        hard = F.cross_entropy(logits, batch.labels.clamp(min=0), reduction="none",
-                               label_smoothing=self.label_smoothing)  # fmt: skip
+        hard = F.cross_entropy(logits, batch.labels.clamp(min=0), reduction="none")
         t = self.temperature
         wanted = (batch.teacher / t).log_softmax(-1)  # (B, C)
         given = (logits / t).log_softmax(-1)  # (B, C)
@@ -76,9 +66,3 @@ def known_labels(batch: Batch) -> Tensor:
     if batch.teacher is None:
         return batch.labels
     return torch.where(batch.labels >= 0, batch.labels, batch.teacher.argmax(-1))
-
-
-def _symmetric_divergence(left: Tensor, right: Tensor) -> Tensor:
-    """Mean of the two Kullback-Leibler divergences of logits (B, C): (B,), in nats."""
-    p, q = left.log_softmax(-1), right.log_softmax(-1)
-    return ((p.exp() - q.exp()) * (p - q)).sum(-1) / 2

@@ -17,8 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from training.average import Average
-
 
 @dataclass
 class TrainState:
@@ -64,7 +62,6 @@ def save_state(
     state: TrainState,
     model: nn.Module,
     optimizer: Optimizer,
-    average: Average | None = None,
 ) -> None:
     """Write a state whole, then drop those before it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,18 +71,14 @@ def save_state(
     partial.mkdir()
     save_file(_model_tensors(model), partial / "model.safetensors")
     save_file(_optimizer_tensors(optimizer), partial / "optimizer.safetensors")
-    if average is not None:
-        save_file(average.tensors, partial / "average.safetensors")
     (partial / "state.json").write_text(json.dumps(asdict(state), indent=1))
     partial.rename(final)
     for old in _complete(folder)[:-1]:
         shutil.rmtree(old)
 
 
-def load_state(
-    folder: Path, model: nn.Module, optimizer: Optimizer, average: Average | None = None
-) -> TrainState | None:
-    """Put the newest state into `model`, `optimizer`, `average`; None where there is none."""
+def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> TrainState | None:
+    """Put the newest state into `model` and `optimizer`; None where there is none."""
     for leftover in folder.glob(".writing-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     complete = _complete(folder)
@@ -98,8 +91,6 @@ def load_state(
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
     _load_optimizer(optimizer, load_file(newest / "optimizer.safetensors"))
-    if average is not None:
-        average.load(load_file(newest / "average.safetensors"))
     return TrainState(**json.loads((newest / "state.json").read_text()))
 
 

@@ -126,3 +126,9 @@ def test_a_file_extends_another_one_beside_it(tmp_path: Path) -> None:
     config = load_experiment(str(tmp_path / "mine.yaml"))
     assert (config.train.epochs, config.train.batch_size) == (7, 8)
     assert config.model.architecture == "gru-encoder"
+
+
+def test_a_run_older_than_a_removed_setting_reads_where_it_was_off() -> None:
+    assert parse(MINIMAL | {"train": {"r_drop": 0.0, "epochs": 3}}).train.epochs == 3
+    with pytest.raises(ValueError, match=r"unknown key 'train.r_drop'"):
+        parse(MINIMAL | {"train": {"r_drop": 1.0}})

@@ -128,7 +128,7 @@ def test_a_distilled_run_is_calibrated_and_says_so(taught, train, cache, tmp_pat
     del taught  # the teacher is there; the run reads it by itself
     settings = [f"distill.teacher={tmp_path / 'teacher'}", "data.vocabulary_size=400",
                 f"distill.unlabelled=[{tmp_path / 'texts.txt'}]", "data.max_length=32",
-                "train.average_decay=0.9", f"train.calibrate={str(kept).lower()}"]  # fmt: skip
+                f"train.calibrate={str(kept).lower()}"]  # fmt: skip
     run = tmp_path / "run"
     train(run, *settings, data="embedded:120")
     result = json.loads((run / "result.json").read_text())

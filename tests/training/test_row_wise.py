@@ -176,7 +176,6 @@ def test_two_processes_train_the_model_that_one_trains(tmp_path, train, small, e
     [
         ("model.architecture=ngram-bag", "ngram-bag has no table"),
         ("train.compile=true", "not with train.compile"),
-        ("train.average_decay=0.9", "not with train.average_decay"),
         ("train.token_dropout=0.1", "not with train.token_dropout"),
     ],
 )
