@@ -139,6 +139,7 @@ def test_processor_time_is_told_apart_by_process() -> None:
     )
     program = (
         "import subprocess, sys, time\n"
+        "while time.process_time() < 0.1: pass\n"
         f"child = subprocess.Popen([sys.executable, '-c', {burning!r}])\n"
         "time.sleep(60)"
     )
