@@ -15,8 +15,9 @@ def markdown(measured: dict[str, Any]) -> str:
         f"second over {reviews['count']} reviews of {reviews['source']} "
         f"({reviews['mean_tokens']:.0f} tokens on average), padded to the longest of each batch. "
         "In brackets: times faster than eager. The backends took turns in one run of "
-        f"{measured['rounds']} rounds{_pause(measured)}. Tokenising takes "
-        f"{measured['tokenising_ms']:.2f} ms a review besides.",
+        f"{measured['rounds']} rounds; each timed call follows others of its backend, or "
+        f"{measured['pause_seconds']} s of nothing after them, as where requests are few. "
+        f"Tokenising takes {measured['tokenising_ms']:.2f} ms a review besides.",
     ]
     for threads, found in measured["threads"].items():
         lines += ["", f"## {threads} thread{'s' if threads != '1' else ''}", ""]
@@ -36,13 +37,6 @@ def markdown(measured: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _pause(measured: dict[str, Any]) -> str:
-    if "pause_seconds" not in measured:
-        return ""
-    return (f"; each timed call follows others of its backend, or {measured['pause_seconds']} s of "
-            "nothing after them, as where requests are few")  # fmt: skip
-
-
 def _difference_lines(measured: dict[str, Any]) -> list[str]:
     found = next(iter(measured["threads"].values()))["max_abs_difference"]
     named = ", ".join(f"{name} {difference:.1e}" for name, difference in found.items())
@@ -51,9 +45,8 @@ def _difference_lines(measured: dict[str, Any]) -> list[str]:
 
 def _speed_table(found: dict[str, Any], tokenising_ms: float) -> list[str]:
     batches = found["reviews_per_second"]
-    paused = found.get("latency_after_pause_ms", {})  # older files have none
     head = ["backend", "p50, ms", "p90", "p99", "with tokenising, ms"]
-    head += ["after a pause, p50", "p99"] if paused else []
+    head += ["after a pause, p50", "p99"]
     head += [f"reviews/s at {size}" for size in batches]
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
     eager = found["latency_ms"]["eager"]["p50"]
@@ -61,7 +54,7 @@ def _speed_table(found: dict[str, Any], tokenising_ms: float) -> list[str]:
         cells = [name, f"{times['p50']:.2f} ({eager / times['p50']:.1f}x)"]
         cells += [f"{times['p90']:.2f}", f"{times['p99']:.2f}"]
         cells += [f"{times['p50'] + tokenising_ms:.2f}"]
-        cells += [f"{paused[name][q]:.2f}" for q in ("p50", "p99")] if paused else []
+        cells += [f"{found['latency_after_pause_ms'][name][q]:.2f}" for q in ("p50", "p99")]
         for speeds in batches.values():
             cells.append(f"{speeds[name]:,.0f} ({speeds[name] / speeds['eager']:.1f}x)")
         lines.append(f"| {' | '.join(cells)} |")

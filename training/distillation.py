@@ -107,13 +107,14 @@ class _Stored:
     """
 
     def __init__(self, file: TokenFile, key: str, classes: int, accelerator: Accelerator) -> None:
-        # Not the file's name: that changes with the date of the source, and hours may lie here.
-        content = bundle.sha256(file.path)
-        name = hashlib.sha256(f"{content} {key} {classes}".encode()).hexdigest()[:32]
-        self.path = file.path.with_name(f"{name}.teacher.npy")
         self.shape = (len(file), classes)
         self.accelerator = accelerator
-        self.lock = FileLock(self.path.with_suffix(".lock"))
+        if accelerator.is_main_process:
+            # Not the file's name: that changes with the date of the source, and hours may lie here.
+            content = bundle.sha256(file.path)
+            name = hashlib.sha256(f"{content} {key} {classes}".encode()).hexdigest()[:32]
+            self.path = file.path.with_name(f"{name}.teacher.npy")
+            self.lock = FileLock(self.path.with_suffix(".lock"))
 
     def __enter__(self) -> None:
         if self.accelerator.is_main_process:

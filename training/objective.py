@@ -26,9 +26,8 @@ class Objective:
     def of(cls, config: Config, mask_id: int = 0) -> "Objective":
         """The configuration's; the teacher's share is 0 where none is named."""
         train, distill = config.train, config.distill
-        taught = distill.teacher is not None
-        return cls(train.token_dropout,
-                   distill.share if taught else 0.0, distill.temperature, mask_id)  # fmt: skip
+        share = distill.share if distill.teacher is not None else 0.0
+        return cls(train.token_dropout, share, distill.temperature, mask_id)
 
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and losses (B,)."""

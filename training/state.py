@@ -57,12 +57,7 @@ class TrainState:
     """Empty while the run goes on; then why it ended."""
 
 
-def save_state(
-    folder: Path,
-    state: TrainState,
-    model: nn.Module,
-    optimizer: Optimizer,
-) -> None:
+def save_state(folder: Path, state: TrainState, model: nn.Module, optimizer: Optimizer) -> None:
     """Write a state whole, then drop those before it."""
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step-{state.step:08d}"
