@@ -52,8 +52,8 @@ def _session(content: bytes, options: Any, device: str, filename: str) -> Any:
             options,
             providers=PROVIDERS[device],
             enable_fallback=0,
-            # On CPUs its one kernel takes longer than the addition and the norm that it fuses: a
-            # tenth of MiniLM's time in float32 on one thread.
+            # On CPUs its one kernel took longer than the addition and the norm that it fuses, for
+            # MiniLM in float32 on one thread.
             disabled_optimizers=["SkipLayerNormFusion"] if device == "cpu" else None,
         )
     except Exception as error:  # onnxruntime raises a dozen kinds of its own
