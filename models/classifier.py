@@ -3,6 +3,8 @@
 import torch.nn as nn
 from torch import Tensor
 
+from models.dropout import Dropout
+
 
 class Classifier(nn.Module):
     """Logits from one feature vector a review.
@@ -16,7 +18,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(feature_size, num_labels)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from models.dropout import Dropout
 from models.gru import GRU, side_by_side
 from models.pooling import check_pooling, pool
 from models.ragged import lengths_of, reorder, reversal, state_at_end, zero_padding
@@ -35,7 +36,7 @@ class CustomGRUEncoder(nn.Module):
         self.pooling = check_pooling(pooling)
         self.reads_padding = reads_padding
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=0)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         widths = [embedding_size] + [2 * hidden_size] * (num_layers - 1)
         self.forward_rnns = nn.ModuleList([GRU(width, hidden_size) for width in widths])
         self.backward_rnns = nn.ModuleList([GRU(width, hidden_size) for width in widths])

@@ -11,6 +11,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.dropout import Dropout, dropout
 from models.pooling import check_pooling, pool
 from models.ragged import (
     lengths_of,
@@ -65,7 +66,7 @@ class Encoder(nn.Module):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=0)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.rnn = nn.GRU(
             embedding_size,
             hidden_size,
@@ -148,7 +149,7 @@ class Encoder(nn.Module):
 
     def _drop_between(self, x: Tensor, layer: int) -> Tensor:
         """Dropout on what layer `layer` reads, where that is another layer's output."""
-        return F.dropout(x, self.rnn.dropout, self.training) if layer > 0 else x
+        return dropout(x, self.rnn.dropout, self.training) if layer > 0 else x
 
     def _sum_outputs(self, outputs: Tensor) -> Tensor:
         """(B, T, 2H) -> (B, T, H)"""
@@ -163,7 +164,7 @@ class Attn(nn.Module):
         self.hidden_size = hidden_size
         self.W = nn.Linear(2 * hidden_size, hidden_size)
         self.V = nn.Linear(hidden_size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, inputs: Tensor, hidden_states: Tensor, mask: Tensor | None = None
@@ -199,7 +200,7 @@ class DecoderAttn(nn.Module):
         super().__init__()
         self.hidden_size = hidden_size
         self.num_layers = num_layers
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.mlp_attn = Attn(hidden_size, dropout)
         self.rnn = nn.GRU(
             hidden_size,
@@ -225,7 +226,7 @@ class DecoderAttn(nn.Module):
         states: list[Tensor] = []
         for layer in range(self.num_layers):
             if layer > 0:
-                x = F.dropout(x, self.rnn.dropout, self.training)
+                x = dropout(x, self.rnn.dropout, self.training)
             x = run_direction(x, hidden_states, weights, layer)
             states.append(state_at_end(x, hidden_states[layer], lengths))
         return zero_padding(x, mask), torch.stack(states)

@@ -8,6 +8,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.dropout import Dropout
+
 # fastText's own multiplier; below 2^27, so that with fewer than 2^36 buckets no product leaves
 # int64 and the hash is the same in every runtime.
 HASH_MULTIPLIER = 116_049_371
@@ -35,7 +37,7 @@ class NgramBag(nn.Module):
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
         self.ngram_embedding = nn.Embedding(buckets if max_ngram > 1 else 1, embedding_size)
         self.ngram_embedding.weight.requires_grad_(max_ngram > 1)  # else nothing reads it
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         # As fastText: near zero, so that an n-gram never seen in training says next to nothing.
         for table in (self.embedding, self.ngram_embedding):
             nn.init.uniform_(table.weight, -1 / embedding_size, 1 / embedding_size)

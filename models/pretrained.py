@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
+from models.dropout import Dropout
 from models.pooling import check_pooling, pool
 
 
@@ -45,7 +46,7 @@ class PretrainedEncoder(nn.Module):
             self.encoder = _load(backbone, encoder_dropout)
         else:
             self.encoder = _create(backbone, encoder_dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         if frozen:
             self.encoder.requires_grad_(False).eval()
 

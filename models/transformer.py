@@ -12,6 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.dropout import Dropout
 from models.normalization import layer_norm, normalized
 from models.pooling import check_pooling, pool
 from models.ragged import masked_softmax
@@ -132,9 +133,9 @@ def feed_forward(embed_dim: int, hidden_dim: int, dropout: float) -> nn.Sequenti
     return nn.Sequential(
         nn.Linear(embed_dim, hidden_dim),
         nn.GELU(),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         nn.Linear(hidden_dim, embed_dim),
-        nn.Dropout(dropout),
+        Dropout(dropout),
     )
 
 
@@ -226,7 +227,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(vocabulary_size, embed_dim, padding_idx=0)
         self.cls_token = nn.Parameter(torch.randn(1, 1, embed_dim))
         self.pos_embedding = nn.Parameter(torch.randn(1, MAX_LENGTH + 1, embed_dim))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         make_block = PreNormAttentionBlock if block == "prenorm" else PostNormAttentionBlock
         self.blocks = nn.ModuleList(
             [
