@@ -21,6 +21,7 @@ from models.ragged import (
     state_at_end,
     zero_padding,
 )
+from models.recurrence import recurrence
 
 
 def side_by_side(weights: list[Tensor]) -> list[Tensor]:
@@ -28,6 +29,13 @@ def side_by_side(weights: list[Tensor]) -> list[Tensor]:
     sizes = [weight.numel() for weight in weights]
     parts = torch.cat([weight.reshape(-1) for weight in weights]).split(sizes)
     return [part.view_as(weight) for part, weight in zip(parts, weights)]  # noqa: B905, TorchScript
+
+
+def recurrence_trains_faster(x: Tensor, weights: list[Tensor]) -> bool:
+    """On CPUs PyTorch's backward pass of a GRU takes a product a step for each weight matrix;
+    `recurrence` takes one for all steps (docs/speed.md)."""
+    wanted = x.requires_grad or any([weight.requires_grad for weight in weights])
+    return x.is_cpu and wanted and torch.is_grad_enabled()
 
 
 def run_direction(x: Tensor, initial: Tensor, flat_weights: list[Tensor], which: int) -> Tensor:
@@ -41,6 +49,14 @@ def run_direction(x: Tensor, initial: Tensor, flat_weights: list[Tensor], which:
         # cuDNN wants them in one buffer of their own; else it makes one, and a warning.
         weights = side_by_side(weights)
     state = initial[which : which + 1].contiguous()
+    if not (torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling()):
+        if recurrence_trains_faster(x, weights):
+            w_i, w_h, b_i, b_h = [weight.unsqueeze(0) for weight in weights]
+            # In the weights' own precision, as `models.gru`.
+            with torch.autocast(x.device.type, enabled=False):
+                steps = x.transpose(0, 1).unsqueeze(0).to(w_h.dtype)  # (1, T, B, I)
+                states = recurrence(steps, state.to(w_h.dtype), w_i, w_h, b_i, b_h)
+            return states.squeeze(2).transpose(0, 1)
     # Positional: with biases, one layer, dropout 0, as in training (which matters to cuDNN only,
     # where it keeps what backward needs), one direction, batch first.
     outputs, _ = torch.gru(x, state, weights, True, 1, 0.0, True, False, True)
