@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch.optim import AdamW
 
+from models import recurrence
 from training.benchmarks import activation_memory, loss_curves, scaling_estimate, throughput
 from training.benchmarks.throughput import (
-    TOGETHER,
     combinations,
     make_trainer,
     reference_loop,
     resolve,
+    together,
 )
 from training.data import load_data
 
@@ -70,7 +71,12 @@ def test_levers_change_the_speed_and_not_what_is_learned(config) -> None:
     """The same batches, so that only rounding differs; bfloat16's is 2^-8."""
     data, accelerator = load_data(config.data), Accelerator(cpu=True, mixed_precision="no")
     losses = {}
-    for name, levers in {"plain": [], "row-wise": ["fused", "row-wise"], "bf16": ["bf16"]}.items():
+    for name, levers in {
+        "plain": [],
+        "row-wise": ["fused", "row-wise"],
+        "bf16": ["bf16"],
+        "recurrence": ["recurrence"],
+    }.items():
         trainer = make_trainer(config, data, accelerator, frozenset(levers))
         batches = iter(trainer._batches())
         for _ in range(9):
@@ -78,17 +84,37 @@ def test_levers_change_the_speed_and_not_what_is_learned(config) -> None:
             trainer.state.step += 1
         losses[name] = float(trainer._window[0] / trainer._window[2])
     assert losses["row-wise"] == pytest.approx(losses["plain"], abs=1e-5)
+    assert losses["recurrence"] == pytest.approx(losses["plain"], abs=1e-5)
     assert losses["bf16"] == pytest.approx(losses["plain"], abs=1e-2)
 
 
 def test_every_lever_is_measured_alone_and_left_out_or_added() -> None:
-    levers = ["buckets", "bf16", "compile"]
-    found = combinations(levers)
-    assert found["together"] == frozenset(TOGETHER) and found["no levers"] == frozenset()
+    recommended = frozenset({"buckets", "bf16"})
+    found = combinations(["buckets", "bf16", "compile"], recommended)
+    assert found["together"] == recommended and found["no levers"] == frozenset()
     assert found["bf16 alone"] == {"bf16"}
-    assert found["together, no buckets"] == frozenset(TOGETHER) - {"buckets"}
-    assert found["together and compile"] == frozenset(TOGETHER) | {"compile"}
-    assert list(combinations([])) == ["together"]
+    assert found["together, no buckets"] == {"bf16"}
+    assert found["together and compile"] == recommended | {"compile"}
+    assert list(combinations([], recommended)) == ["together"]
+
+
+def test_the_reference_computes_with_torchs_own_dropout_and_gru(config, monkeypatch) -> None:
+    config.model.arguments["dropout"] = 0.5
+    data, accelerator = load_data(config.data), Accelerator(cpu=True, mixed_precision="no")
+    ours = make_trainer(config, data, accelerator, together(config))
+    batches = iter(ours._batches())
+    used = []
+    monkeypatch.setattr(
+        "models.dropout._random_steps", lambda shape: used.append("mask") or torch.zeros(shape)
+    )
+    apply = recurrence.Recurrence.apply
+    monkeypatch.setattr(
+        recurrence.Recurrence, "apply", lambda *given: used.append("recurrence") or apply(*given)
+    )
+    reference_loop(config, data).step()
+    assert used == []
+    ours._step(next(batches))
+    assert set(used) == {"mask", "recurrence"}
 
 
 def test_the_benchmark_writes_ratios_of_the_same_rounds_and_a_plot(tmp_path) -> None:

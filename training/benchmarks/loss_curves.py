@@ -23,14 +23,14 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from training.benchmarks.throughput import TOGETHER, make_trainer, reference_loop, resolve
+from training.benchmarks.throughput import make_trainer, reference_loop, resolve, together
 from training.config import Config
 from training.data import ReviewData, load_data
 from training.evaluation import predict
 from training.files import write_whole
 from training.progress import Progress
 
-LOOPS = {"reference": None, "no levers": frozenset[str](), "together": frozenset(TOGETHER)}
+LOOPS = ("reference", "no levers", "together")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,10 +100,10 @@ def stepper(
     loop: str, config: Config, data: ReviewData, accelerator: Accelerator
 ) -> tuple[Callable[[], object], nn.Module, Callable[[], object]]:
     """A function that takes a step, the model, and one to call before the model is read."""
-    levers = LOOPS[loop]
-    if levers is None:
+    if loop == "reference":
         reference = reference_loop(config, data)
         return reference.step, reference.model, lambda: None
+    levers = together(config) if loop == "together" else frozenset[str]()
     trainer = make_trainer(config, data, accelerator, levers)
     batches = iter(trainer._batches())
 

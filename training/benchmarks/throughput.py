@@ -10,6 +10,9 @@ The model, its optimiser and the micro-batch are the same in every contender of 
   not wait for the loss after each step.
 - one lever alone, for each of `LEVERS`; the recommended ones together; and those but one.
 
+The model's sums are the same in all; without "masks" and "recurrence" PyTorch's own dropout and GRU
+compute them.
+
 Contenders take turns, in an order that each round turns by one, in one process. A round is an epoch
 over the same reviews with buckets (a longer epoch sorts more of them together and pads less: what
 is measured is a lower bound). Without them every batch is padded to 256 tokens and takes the same
@@ -39,7 +42,7 @@ from torch.optim import AdamW
 
 from models import registry
 from models.classifier import Classifier
-from training.benchmarks.reference_loop import ReferenceLoop
+from training.benchmarks.reference_loop import ReferenceLoop, TorchsOwn
 from training.config import Config, load_experiment
 from training.data import ReviewData, load_data
 from training.files import write_whole
@@ -55,8 +58,12 @@ LEVERS = {
     "row-wise": "AdamW on the table's rows in use",
     "compile": "torch.compile",
     "prefetch": "batches built by a worker process",
+    "masks": "dropout masks drawn four elements at a time",
+    "recurrence": "the GRU's backward pass written by hand",
 }
-TOGETHER = ("buckets", "bf16", "fused")
+# Each would do nothing for the other kind of model, or (bf16) nothing good.
+TOGETHER = {"recurrent": ("buckets", "fused", "masks", "recurrence"),
+            "other": ("buckets", "bf16", "fused", "masks")}  # fmt: skip
 EXPERIMENTS = ("1-gru", "2-gru-attention", "3-transformer", "4-transformer-deep",
                "5-transformer-postnorm")  # fmt: skip
 
@@ -112,7 +119,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS), metavar="NAME")
     parser.add_argument("--levers", nargs="*", default=list(LEVERS), choices=list(LEVERS),
                         help="those to measure alone and left out")  # fmt: skip
-    parser.add_argument("--reviews", type=int, default=512, help="of an epoch")
+    parser.add_argument("--reviews", type=int, default=2048, help="of an epoch")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--reference-steps", type=int, default=2, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
@@ -131,10 +138,10 @@ def measure(name: str, given: argparse.Namespace, accelerator: Accelerator) -> d
     """One experiment: seconds a review of every contender, and their ratios."""
     config = resolve(name, given)
     data = load_data(config.data)
-    recurrent = config.model.architecture in RECURRENT
-    levers = [lever for lever in given.levers if not (recurrent and lever == "compile")]
+    useless = "compile" if config.model.architecture in RECURRENT else "recurrence"
+    levers = [lever for lever in given.levers if lever != useless]
     contenders = {"reference": reference_pass(config, data, given.reference_steps)}
-    for label, on in combinations(levers).items():
+    for label, on in combinations(levers, together(config)).items():
         steps = None if "buckets" in on else given.reference_steps
         contenders[label] = trainer_pass(config, data, accelerator, on, steps)
     seconds: dict[str, list[float]] = {label: [] for label in contenders}
@@ -181,9 +188,14 @@ def resolve(name: str, given: argparse.Namespace) -> Config:
     return config
 
 
-def combinations(levers: list[str]) -> dict[str, frozenset[str]]:
+def together(config: Config) -> frozenset[str]:
+    """The levers that are recommended for this model."""
+    recurrent = config.model.architecture in RECURRENT
+    return frozenset(TOGETHER["recurrent" if recurrent else "other"])
+
+
+def combinations(levers: list[str], together: frozenset[str]) -> dict[str, frozenset[str]]:
     """Which levers are on in each of our contenders."""
-    together = frozenset(TOGETHER)
     alone = {f"{lever} alone": frozenset({lever}) for lever in levers}
     without = {f"together, no {lever}": together - {lever} for lever in levers if lever in together}
     added = {f"together and {x}": together | {x} for x in levers if x not in together}
@@ -244,6 +256,7 @@ def make_trainer(
     config = with_levers(config, levers)
     model = fresh_model(config, data).train()
     runs: Any = torch.compile(model, dynamic=True) if "compile" in levers else model
+    runs = TorchsOwn(runs, dropout="masks" not in levers, gru="recurrence" not in levers)
     runs = Autocast(runs) if "bf16" in levers else runs
     if "fused" in levers:
         optimizer = make_optimizer(config, model)
