@@ -34,7 +34,7 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
         quantize_dynamic(
             bare,
             path,
-            op_types_to_quantize=["MatMul", "Gemm"],
+            op_types_to_quantize=["MatMul", "Gemm", "Attention"],
             per_channel=True,
             weight_type=QuantType.QInt8,
             extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
