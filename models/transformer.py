@@ -109,7 +109,7 @@ class MultiHeadedAttention(nn.Module):
 def _products_train_faster(queries: Tensor) -> bool:
     """On CPUs the backward pass of PyTorch's fused attention in bf16 takes two to three times as
     long as that of two products (docs/speed.md)."""
-    if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if torch.jit.is_scripting() or torch.jit.is_tracing():
         return False
     return queries.requires_grad and queries.is_cpu and queries.dtype == torch.bfloat16
 
