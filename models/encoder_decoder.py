@@ -49,14 +49,26 @@ def run_direction(x: Tensor, initial: Tensor, flat_weights: list[Tensor], which:
         # cuDNN wants them in one buffer of their own; else it makes one, and a warning.
         weights = side_by_side(weights)
     state = initial[which : which + 1].contiguous()
-    if not (torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling()):
-        if recurrence_trains_faster(x, weights):
-            w_i, w_h, b_i, b_h = [weight.unsqueeze(0) for weight in weights]
-            # In the weights' own precision, as `models.gru`.
-            with torch.autocast(x.device.type, enabled=False):
-                steps = x.transpose(0, 1).unsqueeze(0).to(w_h.dtype)  # (1, T, B, I)
-                states = recurrence(steps, state.to(w_h.dtype), w_i, w_h, b_i, b_h)
-            return states.squeeze(2).transpose(0, 1)
+    if x.is_cpu and not (
+        torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling()
+    ):
+        # In the weights' own precision, under autocast too, as `models.gru`.
+        with torch.autocast("cpu", enabled=False):
+            return _on_cpu(x.to(weights[0].dtype), state.to(weights[0].dtype), weights)
+    return _torchs_gru(x, state, weights)
+
+
+def _on_cpu(x: Tensor, state: Tensor, weights: list[Tensor]) -> Tensor:
+    """`run_direction` of these weights from `state` (1, B, H)."""
+    if not recurrence_trains_faster(x, weights):
+        return _torchs_gru(x, state, weights)
+    stacked = [weight.unsqueeze(0) for weight in weights]
+    states = recurrence(x.transpose(0, 1).unsqueeze(0), state, *stacked)  # (T, B, 1, H)
+    return states.squeeze(2).transpose(0, 1)
+
+
+def _torchs_gru(x: Tensor, state: Tensor, weights: list[Tensor]) -> Tensor:
+    """As `_on_cpu`, by PyTorch's operator."""
     # Positional: with biases, one layer, dropout 0, as in training (which matters to cuDNN only,
     # where it keeps what backward needs), one direction, batch first.
     outputs, _ = torch.gru(x, state, weights, True, 1, 0.0, True, False, True)

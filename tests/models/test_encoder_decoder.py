@@ -205,3 +205,17 @@ def test_cuda_equals_the_cpu_without_a_warning(ragged_batch: Any) -> None:
     expected = model(input_ids, mask)
     found = model.cuda()(input_ids.cuda(), mask.cuda())
     torch.testing.assert_close([part.cpu() for part in found], list(expected), **EXACT)
+
+
+@pytest.mark.parametrize("mask_given", [True, False])
+def test_under_autocast_on_a_cpu_training_and_evaluation_are_one_function(mask_given: bool) -> None:
+    """Both recur in float32; torch's own operator would round its products in evaluation only."""
+    torch.manual_seed(0)
+    model = EncoderDecoder(50, 16, 16, 1, 0.0, encoder_only=True, pooling="max")
+    ids = torch.randint(1, 50, (4, 30))
+    mask = torch.ones_like(ids) if mask_given else None
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = model.feature(ids, mask)
+        with torch.no_grad():
+            evaluated = model.feature(ids, mask)
+    torch.testing.assert_close(trained, evaluated, rtol=0, atol=1e-5)

@@ -355,3 +355,20 @@ def test_cuda_equals_the_cpu(ragged_batch: Any) -> None:
     expected = model(input_ids, mask)
     found = model.cuda()(input_ids.cuda(), mask.cuda())
     torch.testing.assert_close(found.cpu(), expected, **EXACT)
+
+
+def test_compiled_gradients_in_bfloat16_are_the_eager_ones() -> None:
+    torch.manual_seed(0)
+    model = Transformer(50, 16, 32, 2, 2, "prenorm", 0.0, pooling="mean")
+    compiled = torch.compile(model, backend="aot_eager", dynamic=True)
+    ids = torch.randint(1, 50, (3, 9))
+    mask = torch.ones_like(ids)
+    mask[1, 4:] = 0
+    gradients = []
+    for runs in (model, compiled):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            runs(ids, mask).float().pow(2).sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2)

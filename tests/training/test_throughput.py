@@ -99,7 +99,8 @@ def test_every_lever_is_measured_alone_and_left_out_or_added() -> None:
 
 
 def test_the_reference_computes_with_torchs_own_dropout_and_gru(config, monkeypatch) -> None:
-    config.model.arguments["dropout"] = 0.5
+    config.model.arguments |= {"dropout": 0.5, "num_layers": 2}
+    monkeypatch.setattr("models.dropout._SMALL", 0)
     data, accelerator = load_data(config.data), Accelerator(cpu=True, mixed_precision="no")
     ours = make_trainer(config, data, accelerator, together(config))
     batches = iter(ours._batches())
@@ -148,6 +149,14 @@ def test_a_ring_moves_each_byte_twice_but_for_the_own_share() -> None:
     many = scaling_estimate.ring(100.0, 1000, bandwidth=10.0, latency=0.0)
     assert many == pytest.approx(20, rel=2e-3)
     assert scaling_estimate.efficiency(3.0, 1.0) == (0.75, 1.0)
+
+
+def test_a_grus_operations_are_those_of_its_products() -> None:
+    operations, _ = scaling_estimate.count("1-gru", 1, 100)
+    # Two directions; a product of the input and one of the state with three gates each step;
+    # forward, and a gradient of either factor.
+    by_hand = 2 * 100 * (2 * 128 * 3 * 128 + 2 * 128 * 3 * 128) * 3
+    assert operations == pytest.approx(by_hand, rel=0.01)
 
 
 def test_the_largest_batch_of_a_memory_is_the_last_that_fits() -> None:

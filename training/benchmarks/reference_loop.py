@@ -26,6 +26,7 @@ class TorchsOwn(nn.Module):
         self.model = model
         self.parts = {
             "models.dropout.dropout": F.dropout if dropout else None,
+            "models.encoder_decoder.dropout": F.dropout if dropout else None,
             "models.encoder_decoder.recurrence_trains_faster": (lambda *_: False) if gru else None,
         }
 
