@@ -24,18 +24,18 @@ class TorchsOwn(nn.Module):
     def __init__(self, model: nn.Module, dropout: bool = True, gru: bool = True) -> None:
         super().__init__()
         self.model = model
-        self.parts = {
-            "models.dropout.dropout": F.dropout if dropout else None,
-            "models.encoder_decoder.dropout": F.dropout if dropout else None,
-            "models.encoder_decoder.recurrence_trains_faster": (lambda *_: False) if gru else None,
-        }
+        self.parts: dict[str, Any] = {}
+        if dropout:
+            self.parts["models.dropout.dropout"] = F.dropout
+            self.parts["models.encoder_decoder.dropout"] = F.dropout
+        if gru:
+            self.parts["models.encoder_decoder.recurrence_trains_faster"] = lambda *_: False
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (B, 2)."""
         with ExitStack() as patches:
             for name, part in self.parts.items():
-                if part is not None:
-                    patches.enter_context(patch(name, part))
+                patches.enter_context(patch(name, part))
             logits: Tensor = self.model(input_ids, attention_mask)
         return logits
 
