@@ -116,8 +116,11 @@ class TrainConfig:
 
 @dataclass(config=_STRICT, kw_only=True)
 class InitialConfig:
-    """What the weights begin with, where it is not drawn."""
+    """What the weights begin with."""
 
+    deviation: float | None = Field(default=None, gt=0)
+    """Standard deviation of the word vectors, positions and class token that are drawn; None leaves
+    PyTorch's 1, BERT draws with 0.02."""
     embeddings: str | None = None
     """Hub name or folder of a pretrained encoder with the same vocabulary: its table of words,
     reduced to the model's width by principal components."""

@@ -30,13 +30,32 @@ _BLOCK = {  # a post-norm block's layers, as BERT's checkpoints name them
 }
 
 
+def scale_drawn(model: nn.Module, deviation: float) -> None:
+    """Give what PyTorch draws with a standard deviation of 1 another one: word vectors, and a
+    transformer's positions and class token.
+
+    From 1, a step of Adam hardly moves a word, and the place of a word speaks as loud as the word;
+    from a small deviation what is learned soon outweighs what was drawn.
+
+    Raises:
+        ValueError: an architecture that draws its vectors otherwise.
+    """
+    drawn = [_word_embedding(model, "initial.deviation").weight]
+    backbone = getattr(model, "backbone", model)
+    if isinstance(backbone, Transformer):
+        drawn += [backbone.pos_embedding, backbone.cls_token]
+    with torch.no_grad():
+        for parameter in drawn:
+            parameter.mul_(deviation)
+
+
 def initialise_embeddings(model: nn.Module, source: str) -> None:
     """Fill `model`'s word embedding (V, E), and learned positions where it has them.
 
     Raises:
         ValueError: no table there, of another vocabulary, or narrower than the model.
     """
-    embedding = _word_embedding(model)
+    embedding = _word_embedding(model, "initial.embeddings")
     words, positions = _read(source, "initial.embeddings", [_WORDS, _POSITIONS])  # (V, D), (P, D)
     rows, width = embedding.weight.shape
     if words.shape[0] != rows or words.shape[1] < width:
@@ -123,12 +142,12 @@ def principal_axes(table: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return center, vectors.flip(1)[:, :width].to(table.dtype)
 
 
-def _word_embedding(model: nn.Module) -> nn.Embedding:
+def _word_embedding(model: nn.Module, key: str) -> nn.Embedding:
     for module in model.modules():
         if isinstance(module, nn.Embedding) and module.padding_idx == 0:
             return module
     raise ValueError(
-        "initial.embeddings: this architecture has no word embedding to fill; leave it out"
+        f"{key}: this architecture has no word embedding of the usual kind; leave it out"
     )
 
 

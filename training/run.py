@@ -18,7 +18,7 @@ from training.config import Config, as_dict, flatten
 from training.data import ReviewData, load_data
 from training.distillation import teacher_logits, with_unlabelled
 from training.folder import prepare_folder, write_result
-from training.initialisation import initialise_blocks, initialise_embeddings
+from training.initialisation import initialise_blocks, initialise_embeddings, scale_drawn
 from training.loop import Trainer, make_optimizer
 from training.measure import device_name
 from training.objective import Objective
@@ -61,6 +61,8 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     torch.manual_seed(config.train.seed)
     arguments = model_arguments(config, data)
     model = registry.build(config.model.architecture, **arguments)
+    if config.initial.deviation is not None:
+        scale_drawn(model, config.initial.deviation)
     if config.initial.embeddings is not None:
         initialise_embeddings(model, config.initial.embeddings)
     if config.initial.blocks is not None:

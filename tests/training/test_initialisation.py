@@ -12,6 +12,7 @@ from training.initialisation import (
     initialise_blocks,
     initialise_embeddings,
     principal_axes,
+    scale_drawn,
 )
 
 V, D, E = 60, 12, 8
@@ -144,3 +145,25 @@ def test_a_transformer_that_blocks_do_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         initialise_blocks(small_transformer(**arguments), str(tmp_path))
+
+
+@pytest.mark.parametrize("architecture", ["gru-encoder-decoder", "custom-gru", "transformer"])
+def test_drawn_vectors_take_the_deviation_asked_for(architecture: str) -> None:
+    model = build(architecture, vocabulary_size=500)
+    others = {name: p.clone() for name, p in model.named_parameters() if ".blocks." in name}
+    scale_drawn(model, 0.02)
+    parameters = dict(model.named_parameters())
+    drawn = [name for name in parameters
+             if name.endswith(("embedding.weight", "pos_embedding", "cls_token"))]  # fmt: skip
+    assert len(drawn) == (3 if architecture == "transformer" else 1)
+    for name in drawn:
+        values = parameters[name].detach()
+        values = values[1:] if name.endswith("embedding.weight") else values  # without padding
+        # cls_token is 256 values: three standard errors of a deviation are 13%
+        assert values.std() == pytest.approx(0.02, rel=0.2), name
+    assert all(torch.equal(parameters[name], before) for name, before in others.items())
+
+
+def test_an_architecture_with_tables_of_its_own_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"initial\.deviation: this architecture"):
+        scale_drawn(build("ngram-bag", vocabulary_size=50), 0.02)

@@ -27,6 +27,9 @@ from training.results.statistics import (
     difference_interval,
     holm,
     mcnemar,
+    unpaired_detectable,
+    unpaired_interval,
+    unpaired_p,
 )
 
 
@@ -45,8 +48,10 @@ class Comparison:
     difference: float
     low: float
     high: float
-    only_left: int
-    only_right: int
+    only_left: int | None
+    """Rows that it alone got right; None, as `only_right`, where a run kept no predictions and the
+    comparison goes by the two accuracies."""
+    only_right: int | None
     p: float
     p_holm: float
     """Corrected over the comparisons that answer the same question: what the verdict goes by."""
@@ -159,21 +164,46 @@ def _corrected(made: Sequence[Comparison]) -> list[Comparison]:
 
 
 def compare(question: str, left: Run, right: Run, test: str) -> Comparison | str:
-    """One comparison, not yet corrected, or the reason why there is none."""
-    answers = []
-    for run in (left, right):
-        found = read_answers(run, test)
-        if found is None:
-            return f"`{run.label}` kept no predictions on {test}"
-        answers.append(found)
-    (left_labels, left_correct), (right_labels, right_correct) = answers
+    """One comparison, not yet corrected, or the reason why there is none. Row by row where both
+    runs kept their predictions, else by the two accuracies, on test sets of one size."""
+    answers = [read_answers(run, test) for run in (left, right)]
+    if answers[0] is None or answers[1] is None:
+        return _unpaired(question, left, right, test)
+    (left_labels, left_correct), (right_labels, right_correct) = answers[0], answers[1]
     if not np.array_equal(left_labels, right_labels):
         return f"the rows of {test} are not the same"
     n = len(left_labels)
     only_left = int((left_correct & ~right_correct).sum())
     only_right = int((right_correct & ~left_correct).sum())
-    low, high = difference_interval(only_left, only_right, n)
-    p = mcnemar(only_left, only_right)
+    return _comparison(
+        question, left, right, test, n, int(left_correct.sum()), int(right_correct.sum()),
+        (only_left, only_right), difference_interval(only_left, only_right, n),
+        mcnemar(only_left, only_right), detectable_difference(only_left, only_right, n),
+    )  # fmt: skip
+
+
+def _unpaired(question: str, left: Run, right: Run, test: str) -> Comparison:
+    n = left.facts["tests"][test]["n"]
+    a, b = (round(run.facts["tests"][test]["accuracy"]["value"] * n) for run in (left, right))
+    return _comparison(
+        question, left, right, test, n, a, b, (None, None), unpaired_interval(a, b, n),
+        unpaired_p(a, b, n), unpaired_detectable(a, b, n),
+    )  # fmt: skip
+
+
+def _comparison(
+    question: str,
+    left: Run,
+    right: Run,
+    test: str,
+    n: int,
+    left_right: int,
+    right_right: int,
+    only: tuple[int | None, int | None],
+    interval: tuple[float, float],
+    p: float,
+    detectable: float,
+) -> Comparison:
     return Comparison(
         question=question,
         left=left.label,
@@ -181,17 +211,17 @@ def compare(question: str, left: Run, right: Run, test: str) -> Comparison | str
         test=test,
         in_domain=in_domain(left, test),
         n=n,
-        left_accuracy=float(left_correct.mean()),
-        right_accuracy=float(right_correct.mean()),
-        difference=(only_right - only_left) / n,
-        low=low,
-        high=high,
-        only_left=only_left,
-        only_right=only_right,
+        left_accuracy=left_right / n,
+        right_accuracy=right_right / n,
+        difference=(right_right - left_right) / n,
+        low=interval[0],
+        high=interval[1],
+        only_left=only[0],
+        only_right=only[1],
         p=p,
         p_holm=p,
         p_holm_page=p,
-        detectable=detectable_difference(only_left, only_right, n),
+        detectable=detectable,
         also_differs=differing_settings(left, right, arguments=question == SETTINGS.key),
     )
 

@@ -114,10 +114,10 @@ def _best_on(group: Sequence[Run], test: str, domain: str) -> Finding:
             against[run.label] = {
                 "difference": outcome.difference, "low": outcome.low, "high": outcome.high
             }  # fmt: skip
-    alike = [label for label, paired in against.items() if paired["low"] <= 0]
+    alike = [label for label, its in against.items() if its["low"] <= 0]
     if against:
         text += (f"; on the same rows it cannot be told from {listed(alike)}" if alike
-                 else "; its paired interval against every other run leaves out 0")  # fmt: skip
+                 else "; the interval of its lead over every other run is above 0")  # fmt: skip
     evidence = {"test": test, "n": stated["n"], "confidence": CONFIDENCE, "best": best.label,
                 "accuracy": accuracy, "against": against, "not_told_apart": alike}  # fmt: skip
     return Finding("generalisation", f"{text}.", evidence)

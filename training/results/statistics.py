@@ -1,14 +1,16 @@
 """Two classifiers on the same rows: is one better, or does it only look so?
 
 Of N rows, `only_left` are answered rightly by the left model alone and `only_right` by the right
-one alone. Rows on which both are right or both are wrong say nothing about which is better.
+one alone. Rows on which both are right or both are wrong say nothing about which is better. Where
+only the number of right answers of each is known, the tests for independent samples stand in: two
+models mostly err on the same rows, so that these find less, not more, than there is.
 """
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, fisher_exact, norm
 
 CONFIDENCE = 0.95
 POWER = 0.80
@@ -43,8 +45,37 @@ def detectable_difference(only_left: int, only_right: int, rows: int) -> float:
     row is assumed, since two models that never differed would otherwise promise any precision.
     """
     unlike = max(1, only_left + only_right) / rows
-    deviations = float(norm.ppf(0.5 + CONFIDENCE / 2) + norm.ppf(POWER))
-    return deviations * math.sqrt(unlike / rows)
+    return _deviations() * math.sqrt(unlike / rows)
+
+
+def unpaired_p(left_right: int, right_right: int, rows: int) -> float:
+    """Two-sided p-value of Fisher's exact test on the right answers of each model, N rows each."""
+    table = [[left_right, rows - left_right], [right_right, rows - right_right]]
+    return float(fisher_exact(table).pvalue)
+
+
+def unpaired_interval(left_right: int, right_right: int, rows: int) -> tuple[float, float]:
+    """95% interval of the right model's accuracy less the left one's, from their Wilson intervals
+    (Newcombe 1998, method 10, https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<873)."""
+    left, right = (binomtest(count, rows).proportion_ci(CONFIDENCE, method="wilson")
+                   for count in (left_right, right_right))  # fmt: skip
+    p, q = left_right / rows, right_right / rows
+    return (
+        q - p - math.hypot(q - right.low, left.high - p),
+        q - p + math.hypot(right.high - q, p - left.low),
+    )
+
+
+def unpaired_detectable(left_right: int, right_right: int, rows: int) -> float:
+    """As `detectable_difference`, of two independent samples: √(p(1 − p)/N + q(1 − q)/N), at least
+    one error or right answer assumed."""
+    variance = sum(max(1, c) * max(1, rows - c) / rows**3 for c in (left_right, right_right))
+    return _deviations() * math.sqrt(variance)
+
+
+def _deviations() -> float:
+    """Standard errors between no difference and one that the power is asked for."""
+    return float(norm.ppf(0.5 + CONFIDENCE / 2) + norm.ppf(POWER))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

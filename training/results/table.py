@@ -45,7 +45,9 @@ QUALITY_CAPTION = (
 COMPARISON_CAPTION = (
     "**Difference**: accuracy of the second less that of the first on the same test rows, in "
     "percentage points, with its 95% paired bootstrap interval. **Only first / only second**: rows "
-    "that one alone got right. **p**: McNemar's exact test, as it is, Holm-corrected over the "
+    "that one alone got right; unpaired: one of the two kept no predictions, and the interval is "
+    "Newcombe's for independent samples and p Fisher's, which find less than paired ones. "
+    "**p**: McNemar's exact test, as it is, Holm-corrected over the "
     "comparisons that answer the same question, and over all of this page. **Detectable**: the "
     "smallest true difference, in points, that this test set would have shown in 80% of cases by a "
     "single uncorrected test at the same 95%. **Shown**: what follows where the interval leaves "
@@ -164,6 +166,12 @@ def quality_table(runs: Sequence[Run]) -> str:
     return markdown(["experiment", "set", "reviews", "F1", "loss", "calibration error"], rows, 2)
 
 
+def _only(c: Comparison) -> str:
+    if c.only_left is None or c.only_right is None:
+        return "unpaired"
+    return f"{number(c.only_left)} / {number(c.only_right)}"
+
+
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
     """One row a comparison."""
     header = ["first", "second", "test set", "difference", "only first / only second", "p",
@@ -174,7 +182,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
             f"`{c.right}`",
             c.test + ("" if c.in_domain else " (out of domain)"),
             f"{points(c.difference)} ({points(c.low)} to {points(c.high)})",
-            f"{number(c.only_left)} / {number(c.only_right)}",
+            _only(c),
             p_value(c.p),
             p_value(c.p_holm),
             p_value(c.p_holm_page),

@@ -11,6 +11,7 @@ from training.results.answers import what_follows
 from training.results.comparisons import compare, compare_all
 from training.results.questions import EXPERIMENTS, in_domain, source_name
 from training.results.runs import read_run, read_runs
+from training.results.table import comparison_table
 
 
 def answers(rows, only_left, only_right):
@@ -150,12 +151,17 @@ def test_rows_with_other_labels_are_not_compared(pair):
     assert compare("attention", left, right, "imdb") == "the rows of imdb are not the same"
 
 
-def test_a_run_without_predictions_is_not_compared(pair):
+def test_a_run_without_predictions_is_compared_by_its_accuracy_alone(pair):
     left, right = pair(400, 10, 30)
+    paired = compare("attention", left, right, "imdb")
     (right.folder / "predictions" / "imdb.parquet").unlink()
-    assert (
-        compare("attention", left, right, "imdb") == "`2-gru-attention` kept no predictions on imdb"
-    )
+    unpaired = compare("attention", left, right, "imdb")
+    assert (unpaired.only_left, unpaired.only_right) == (None, None)
+    assert unpaired.difference == pytest.approx(paired.difference)
+    # shared errors, which the pairs cancel, widen it and hide what the pairs show
+    assert unpaired.low < paired.low and unpaired.high > paired.high
+    assert (paired.verdict, unpaired.verdict) == ("better", "none")
+    assert "| unpaired |" in comparison_table([unpaired])
 
 
 def test_a_missing_run_comes_with_the_command_that_makes_it(write_run):

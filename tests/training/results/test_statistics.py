@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from training.results.statistics import detectable_difference, difference_interval, holm, mcnemar
+from training.results.statistics import (
+    detectable_difference,
+    difference_interval,
+    holm,
+    mcnemar,
+    unpaired_detectable,
+    unpaired_interval,
+    unpaired_p,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +72,29 @@ def test_the_detectable_difference_is_detected_four_times_in_five():
 
 def test_two_models_that_never_differed_promise_no_infinite_precision():
     assert detectable_difference(0, 0, 100) == detectable_difference(1, 0, 100) > 0
+
+
+def test_the_unpaired_interval_is_newcombes_published_example():
+    # Newcombe 1998, table II, method 10: 9/10 against 3/10
+    low, high = unpaired_interval(3, 9, 10)
+    assert (low, high) == pytest.approx((0.1705, 0.8090), abs=5e-5)
+
+
+def test_the_unpaired_p_is_that_of_the_lady_tasting_tea():
+    # Fisher 1935: 3 of 4 against 1 of 4; one-sided 17/70, two-sided twice that
+    assert unpaired_p(3, 1, 4) == pytest.approx(34 / 70)
+
+
+def test_the_unpaired_detectable_difference_is_detected_four_times_in_five():
+    rng = np.random.default_rng(3)
+    rows, trials = 2000, 400
+    # the difference moves the variance, so that the power is asked for at the two shares themselves
+    detectable = unpaired_detectable(int(0.88 * rows), int(0.85 * rows), rows)
+    left, right = rng.binomial(
+        rows, [0.865 + detectable / 2, 0.865 - detectable / 2], (trials, 2)
+    ).T
+    shown = np.mean(
+        [unpaired_p(int(a), int(b), rows) < 0.05 for a, b in zip(left, right, strict=True)]
+    )
+    # Fisher's test is conservative; three standard errors over 400 trials are 0.06
+    assert shown == pytest.approx(0.78, abs=0.06)
