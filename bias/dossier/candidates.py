@@ -68,6 +68,17 @@ class Candidate:
         return self.runs[0]
 
     @property
+    def audited(self) -> list[int]:
+        """Seeds of the runs whose bias was measured."""
+        return [each.run.facts["training"]["seed"] for each in self.evidence
+                if not isinstance(each.audits, Missing)]  # fmt: skip
+
+    def alone(self, evidence: Evidence) -> "Candidate":
+        """One of its runs as a candidate of its own, without the others' figures: what may be said
+        of that run's bundle. Its answers are left out, which options are not made of."""
+        return Candidate(self.name, (evidence.run,), (evidence,), {})
+
+    @property
     def tests(self) -> list[str]:
         """Test sets that every run of it has."""
         return [t for t in self.runs[0].facts["tests"]
@@ -106,6 +117,17 @@ class Candidate:
             low, high = max(0.0, min(low, seeds.low)), min(1.0, max(high, seeds.high))
             of += f", mean of {len(found)} seeds"
         return Estimate(metric, value, low, high, n, of)
+
+
+def audited_sentence(candidate: Candidate) -> str:
+    """Of how many of its seeds bias was measured; nothing of a single run, whose figures say it."""
+    seeds, audited = len(candidate.runs), candidate.audited
+    if seeds == 1:
+        return ""
+    which = f" (seed {', '.join(map(str, audited))})" if 0 < len(audited) < seeds else ""
+    rest = "" if len(audited) == seeds else "; what the others' is, is not known"
+    return (f"{candidate.name}: bias was measured of {len(audited)} of its {seeds} seeds{which}"
+            f"{rest if audited else ''}.")  # fmt: skip
 
 
 @dataclass(frozen=True)

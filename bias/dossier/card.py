@@ -8,11 +8,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from bias.dossier.candidates import Candidate
-from bias.dossier.contexts import USES
-from bias.dossier.decision import PASS, Recommendation, best_judgement
+from bias.dossier.contexts import USES, Context
+from bias.dossier.decision import PASS, best_judgement, judge_all
 from bias.dossier.evidence import Evidence, Missing
 from bias.dossier.metrics import METRICS
-from bias.dossier.options import Option
+from bias.dossier.options import Option, options_of
 from training.results.questions import source_name
 from training.results.runs import Run
 from training.results.wording import duration, number, parameters, percent_interval, size
@@ -32,12 +32,15 @@ def card_names(runs: Sequence[Run]) -> dict[Path, str]:
     return names
 
 
-def model_card(
-    candidate: Candidate, evidence: Evidence, options: Sequence[Option],
-    recommendations: Sequence[Recommendation], name: str,
-) -> str:  # fmt: skip
-    """The card of one run's bundle: README.md with its front matter."""
-    run = evidence.run
+def model_card(candidate: Candidate, contexts: Sequence[Context], name: str, seeds: int) -> str:
+    """The card of one run's bundle: README.md with its front matter.
+
+    Args:
+        candidate: the run alone (`Candidate.alone`), so that nothing here is another bundle's.
+        seeds: how many runs of its configuration the dossier judges together.
+    """
+    (evidence,), run = candidate.evidence, candidate.shipped
+    options = options_of(candidate)
     data = ModelCardData(
         model_name=name,
         pipeline_tag="text-classification",
@@ -50,7 +53,7 @@ def model_card(
         f"{run.title}: {parameters(run.facts['parameters']['total'])} parameters, trained by the "
         "text classifier audit toolkit to tell negative from positive reviews. Labels: "
         "`negative`, `positive`.",
-        *_uses(candidate, recommendations),
+        *_uses(options, contexts, seeds),
         *_evaluation(candidate, run),
         *_bias(options),
         *_training(run),
@@ -73,17 +76,27 @@ def _results(candidate: Candidate, run: Run) -> list[EvalResult]:
     return found
 
 
-def _uses(candidate: Candidate, recommendations: Sequence[Recommendation]) -> list[str]:
+def _uses(options: Sequence[Option], contexts: Sequence[Context], seeds: int) -> list[str]:
     lines = []
-    for each in recommendations:
-        judged = best_judgement(each.judgements, candidate.name)
+    for context in contexts:
+        judged = best_judgement(judge_all(context, options), options[0].candidate.name)
         shown = f"{judged.count(PASS)} of {len(judged.verdicts)} thresholds shown"
         best = f", on {judged.option.backend}" if judged.passes else ""
+        lacking = ", ".join(
+            METRICS[t.metric].title for t in context.thresholds
+            if isinstance(judged.option.figures[t.metric], Missing)
+        )  # fmt: skip
+        unmeasured = f"; not measured: {lacking}" if lacking else ""
         verdict = "passes" if judged.passes else "does not pass"
-        lines.append(f"- **{each.context.title}**: {verdict} ({shown}{best}); "
-                     f"{USES[each.context.use]}.")  # fmt: skip
-    return ["## Uses", "Held against thresholds for each use, which the dossier argues:",
-            "\n".join(lines)]  # fmt: skip
+        lines.append(f"- **{context.title}**: {verdict} ({shown}{best}{unmeasured}); "
+                     f"{USES[context.use]}.")  # fmt: skip
+    together = (
+        f" The dossier judges {seeds} seeds together, which may fail what one of them passes."
+        if seeds > 1
+        else ""
+    )
+    return ["## Uses", "This bundle's own figures, held against thresholds for each use, which the "
+            f"dossier argues.{together}", "\n".join(lines)]  # fmt: skip
 
 
 def _evaluation(candidate: Candidate, run: Run) -> list[str]:

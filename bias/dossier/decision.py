@@ -22,8 +22,9 @@ RULES = (
     "Accuracy in domain and calibration are the worst of the test sets in domain, accuracy out of "
     "domain the worst of the others. Runs that differ in the seed alone are one candidate: figures "
     "are means over seeds, intervals cover the choice of test rows and, by Student's t, that of "
-    "the seed; of bias the worst audited seed counts. The bundle to ship is, of the seeds that "
-    "were audited and exported, that with the best validation accuracy.",
+    "the seed; of bias the worst audited seed counts, and the page says of how many seeds it was "
+    "measured. The bundle to ship is, of the seeds that were audited and exported, that with the "
+    "best validation accuracy.",
     "Recommended is, of those that pass every threshold of a context, the best by what the context "
     "prefers. Where that is accuracy, models that were not tested on the same rows are not ranked, "
     "and of those whose accuracy is not shown to differ from the best (95%, paired by row) the one "
@@ -87,14 +88,19 @@ def judge(threshold: Threshold, figure: Estimate | Missing) -> Verdict:
     return Verdict(threshold, PASS, text)
 
 
+def judge_all(context: Context, options: Sequence[Option]) -> tuple[Judgement, ...]:
+    """Hold every option against every threshold of a context."""
+    return tuple(
+        Judgement(o, tuple(judge(t, o.figures[t.metric]) for t in context.thresholds))
+        for o in options
+    )
+
+
 def recommend(
     context: Context, options: Sequence[Option], yardstick: Yardstick | None
 ) -> Recommendation:
     """Judge all options and choose by `RULES`."""
-    judgements = tuple(
-        Judgement(o, tuple(judge(t, o.figures[t.metric]) for t in context.thresholds))
-        for o in options
-    )
+    judgements = judge_all(context, options)
     passing = [each.option for each in judgements if each.passes]
     if context.use == "never":
         count = f"{len(passing)} of {len(judgements)} would pass" if passing else "none would pass"

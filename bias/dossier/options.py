@@ -195,7 +195,7 @@ def _bias(candidate: Candidate, backend: str) -> dict[str, Figure]:
                           f"{backend} was not audited, and its arithmetic is not the audited one's",
                           audit_command(shipped.run, *shipped.audits, backend))  # fmt: skip
         return {name: why for name in _BIAS}
-    return {name: _pooled(name, found, shipped, backend) for name in _BIAS}
+    return {name: _pooled(name, found, shipped, len(candidate.runs)) for name in _BIAS}
 
 
 def _audit(evidence: Evidence, backend: str) -> dict[str, Any] | None:
@@ -207,7 +207,7 @@ def _audit(evidence: Evidence, backend: str) -> dict[str, Any] | None:
     return evidence.audits[same[0]] if same else None
 
 
-def _pooled(name: str, audits: list[dict[str, Any]], shipped: Evidence, backend: str) -> Figure:
+def _pooled(name: str, audits: list[dict[str, Any]], shipped: Evidence, seeds: int) -> Figure:
     entries = [a["estimates"][name] for a in audits if name in a["estimates"]]
     if not entries or any(not _numbers(entry) for entry in entries):
         return Missing("not audited", f"the audit has no {name}", audit_command(shipped.run))
@@ -221,7 +221,7 @@ def _pooled(name: str, audits: list[dict[str, Any]], shipped: Evidence, backend:
         min(_end(entry, "low") for entry in entries),
         max(_end(entry, "high") for entry in entries),
         min(int(entry["n"]) for entry in entries),
-        str(entries[0]["of"]) + (f", {len(entries)} seeds" if len(entries) > 1 else ""),
+        str(entries[0]["of"]) + (f", {len(entries)} of {seeds} seeds" if seeds > 1 else ""),
         str(entries[0].get("meaning") or ""),
         noise=mean(known) if known else None,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bias.dossier.candidates import Candidate
+from bias.dossier.candidates import Candidate, audited_sentence
 from bias.dossier.charts import reliability_chart
 from bias.dossier.evidence import Certified, Missing
 from bias.dossier.failures import Failures
@@ -213,8 +213,8 @@ def bias_section(options: Sequence[Option]) -> Section:
 
 
 def _audit_findings(options: Sequence[Option]) -> tuple[str, ...]:
-    lines = []
     candidates = {option.candidate.name: option.candidate for option in options}
+    lines = [line for each in candidates.values() if (line := audited_sentence(each))]
     reviews: dict[str, None] = {}
     for name, candidate in candidates.items():
         for evidence in candidate.evidence:

@@ -131,14 +131,14 @@ def _files(dossier: Dossier, folder: Path) -> list[str]:
 def _cards(dossier: Dossier) -> dict[tuple[str, Path], str]:
     """(name, bundle's folder) -> card, for each run that has a bundle."""
     names = card_names([run for each in dossier.candidates for run in each.runs])
+    contexts = [each.context for each in dossier.recommendations]
     cards = {}
     for candidate in dossier.candidates:
-        own = [option for option in dossier.options if option.candidate is candidate]
         for evidence in candidate.evidence:
             if evidence.weights is not None:
                 name = names[evidence.run.folder]
                 cards[name, evidence.bundle] = model_card(
-                    candidate, evidence, own, dossier.recommendations, name
+                    candidate.alone(evidence), contexts, name, len(candidate.runs)
                 )
     return cards
 
@@ -177,6 +177,7 @@ def _candidate(candidate: Candidate, dossier: Dossier) -> dict[str, Any]:
         "name": candidate.name,
         "runs": [run.folder.name for run in candidate.runs],
         "seeds": [run.facts["training"]["seed"] for run in candidate.runs],
+        "audited_seeds": candidate.audited,
         "shipped_weights_sha256": candidate.evidence[0].weights,
         "training_seconds": seconds,
         "cost": None if dossier.price is None else sum(seconds) / 3600 * dossier.price,
