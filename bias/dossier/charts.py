@@ -105,7 +105,7 @@ def front_picture(
             assert isinstance(x, Estimate)
             _point(axes, option, x, y, shades[option.candidate.name], on_front[option.name])
         _axis(axes, "y", "accuracy")
-        axes.set_ylabel(f"accuracy on {yardstick.test}")
+        axes.set_ylabel(f"accuracy on {yardstick.title}")
         if across.endswith("_ms"):
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

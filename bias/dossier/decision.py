@@ -8,7 +8,7 @@ from bias.dossier.contexts import Context, Threshold
 from bias.dossier.evidence import Missing
 from bias.dossier.metrics import METRICS
 from bias.dossier.options import NO_BACKEND, Option
-from bias.dossier.ranking import Yardstick, accuracy_difference, ranked_accuracy
+from bias.dossier.ranking import MARGIN, Yardstick, find_yardstick, ranked_accuracy, stands_in
 from bias.section import Estimate
 
 PASS, FAIL, NOT_SHOWN = "pass", "fail", "not shown"
@@ -26,9 +26,13 @@ RULES = (
     "measured. The bundle to ship is, of the seeds that were audited and exported, that with the "
     "best validation accuracy.",
     "Recommended is, of those that pass every threshold of a context, the best by what the context "
-    "prefers. Where that is accuracy, models that were not tested on the same rows are not ranked, "
-    "and of those whose accuracy is not shown to differ from the best (95%, paired by row) the one "
-    "with the lowest median latency is taken.",
+    "prefers. Where that is accuracy, it is the mean over the in-domain tests that most candidates "
+    "share, row for row, and models that lack them are not ranked. In the place of the most "
+    f"accurate a faster one is taken only where it is shown to lose no more than {100 * MARGIN:g} "
+    "points: on every in-domain test that both have, the 95% interval of the difference (paired by "
+    "row, with Student's t for rows and seeds) does not reach below that. Of these the one with "
+    "the lowest median latency is taken. Since every test has to show it, nothing is corrected for "
+    "their number; few rows make it harder to be taken, never easier.",
     "Where nothing passes, nothing is recommended, and the page says which comes nearest: fewest "
     "thresholds not passed, of these fewest failed, then the fastest.",
     "Whether a model may decide at all in a context is an argument, not a figure, and no figure "
@@ -162,39 +166,35 @@ def _best(
 def _most_accurate(
     passing: Sequence[Option], yardstick: Yardstick | None, all_of: str
 ) -> tuple[Option | None, str]:
+    if len({option.candidate.name for option in passing}) == 1:
+        yardstick = find_yardstick([passing[0].candidate])  # its own, whatever the others share
     ranked = [o for o in passing if yardstick and o.candidate.name in yardstick.members]
     others = [option for option in passing if option not in ranked]
-    if len({option.candidate.name for option in passing}) == 1:
-        ranked, others = list(passing), []
     if not ranked or not yardstick:
         names = ", ".join(option.name for option in passing)
         return None, (f"{names} pass {all_of}, but were not tested on the same rows, and so cannot "
                       "be ranked.")  # fmt: skip
     metric = METRICS["accuracy"]
-    best = max(ranked, key=lambda o: ranked_accuracy(o, yardstick).value)
-    tied = [o for o in ranked if _not_shown_to_differ(best, o, yardstick)]
-    chosen = min(tied, key=_cheapness)
+    # what changes no label before what may: a difference from it is then no wider than need be
+    best = min(ranked, key=lambda o: (-ranked_accuracy(o, yardstick).value, o.changed,
+                                      *_cheapness(o)))  # fmt: skip
+    equal = [o for o in ranked if o is best or stands_in(best, o)]
+    chosen = min(equal, key=_cheapness)
     figure = ranked_accuracy(chosen, yardstick)
-    why = f"Passes {all_of}; accuracy on {yardstick.test} {metric.text(figure)}"
+    why = f"Passes {all_of}; accuracy on {yardstick.title} {metric.text(figure)}"
     if len(ranked) == 1:
         why += "; nothing else passes." if not others else "."
     elif chosen.candidate is best.candidate:
-        why += f", the highest of the {len(ranked)} that pass" if len(tied) < len(ranked) else ""
-        why += f"; the fastest of {len(tied)} not shown to differ in it." if len(tied) > 1 else "."
+        why += f", the highest of the {len(ranked)} that pass" if len(equal) < len(ranked) else ""
+        why += (f"; the fastest of {len(equal)} shown to be within {100 * MARGIN:g} points of it."
+                if len(equal) > 1 else ".")  # fmt: skip
     else:
-        why += (f", not shown to differ from {best.name}'s "
-                f"{metric.number(ranked_accuracy(best, yardstick).value)}, "
+        why += (f", shown to be within {100 * MARGIN:g} points of {best.name}'s "
+                f"{metric.number(ranked_accuracy(best, yardstick).value)} on every test, "
                 f"and faster: {_latency(chosen)} against {_latency(best)}.")  # fmt: skip
     if others:
         why += f" Not ranked, for want of the same test rows: {', '.join(o.name for o in others)}."
     return chosen, why
-
-
-def _not_shown_to_differ(best: Option, other: Option, yardstick: Yardstick) -> bool:
-    if best is other:
-        return True
-    difference = accuracy_difference(best, other, yardstick)
-    return difference is not None and difference.low <= 0 <= difference.high
 
 
 def _latency(option: Option) -> str:

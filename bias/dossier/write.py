@@ -150,8 +150,7 @@ def as_json(dossier: Dossier) -> dict[str, Any]:
         "rules": RULES,
         "price_per_hour": dossier.price,
         "currency": dossier.currency or None,
-        "yardstick": dossier.yardstick and {"test": dossier.yardstick.test,
-                                            "candidates": sorted(dossier.yardstick.members)},
+        "yardstick": dossier.yardstick and _yardstick(dossier.yardstick),
         "candidates": [_candidate(each, dossier) for each in dossier.candidates],
         "options": [
             {"name": o.name, "candidate": o.candidate.name, "backend": o.backend,
@@ -169,6 +168,12 @@ def as_json(dossier: Dossier) -> dict[str, Any]:
         ],
     })  # fmt: skip
     return content
+
+
+def _yardstick(yardstick: Yardstick) -> dict[str, Any]:
+    """`test` is what it was under this version: the one test, and null where it is of several."""
+    only = yardstick.tests[0] if len(yardstick.tests) == 1 else None
+    return {"test": only, "tests": yardstick.tests, "candidates": sorted(yardstick.members)}
 
 
 def _candidate(candidate: Candidate, dossier: Dossier) -> dict[str, Any]:

@@ -212,7 +212,8 @@ def test_runs_tested_on_different_rows_are_said_to_be_incomparable(
     markdown = (tmp_path / "out" / "dossier.md").read_text()
     assert "shop is not the same rows for all: comparable are only those named together" in markdown
     assert "films was not asked of c." in markdown
-    assert _json(tmp_path / "out")["yardstick"] == {"test": "shop", "candidates": ["a", "c"]}
+    assert _json(tmp_path / "out")["yardstick"] == {
+        "test": "shop", "tests": ["shop"], "candidates": ["a", "c"]}  # fmt: skip
 
 
 @pytest.mark.parametrize(
