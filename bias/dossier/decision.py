@@ -33,8 +33,11 @@ RULES = (
     "row, with Student's t for rows and seeds) does not reach below that. Of these the one with "
     "the lowest median latency is taken. Since every test has to show it, nothing is corrected for "
     "their number; few rows make it harder to be taken, never easier.",
-    "Where nothing passes, nothing is recommended, and the page says which comes nearest: fewest "
-    "thresholds not passed, of these fewest failed, then the fastest.",
+    "Where nothing passes, nothing is recommended, and the page says which comes nearest. Of one "
+    "model's backends that is the one with the fewest thresholds not measured, of these fewest "
+    "failed, fewest not shown, then the fastest, so that a backend that nobody measured never "
+    "stands for it where another was; between models, fewest not passed, of these fewest not "
+    "measured, fewest failed, then the fastest.",
     "Whether a model may decide at all in a context is an argument, not a figure, and no figure "
     "overrules it.",
 )
@@ -42,12 +45,14 @@ RULES = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """One threshold of one option: PASS, FAIL or NOT_SHOWN, and why in a few words."""
+    """One threshold of one option: PASS, FAIL or NOT_SHOWN, and why in a few words. `measured`:
+    whether there is a figure, which may still show nothing."""
 
     threshold: Threshold
     outcome: str
     text: str
     command: str | None = None
+    measured: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ class Judgement:
         """Of its verdicts."""
         return sum(verdict.outcome == outcome for verdict in self.verdicts)
 
+    @property
+    def unmeasured(self) -> int:
+        """How many thresholds there is no figure for."""
+        return sum(not verdict.measured for verdict in self.verdicts)
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -81,9 +91,9 @@ def judge(threshold: Threshold, figure: Estimate | Missing) -> Verdict:
     """Hold one figure against its threshold."""
     metric = METRICS[threshold.metric]
     if isinstance(figure, Missing):
-        return Verdict(threshold, NOT_SHOWN, figure.short, figure.command)
+        return Verdict(threshold, NOT_SHOWN, figure.short, figure.command, measured=False)
     if math.isnan(figure.value):
-        return Verdict(threshold, NOT_SHOWN, "not a number")
+        return Verdict(threshold, NOT_SHOWN, "not a number", measured=False)
     text = metric.text(figure)
     if not metric.meets(figure.value, threshold.limit):
         return Verdict(threshold, FAIL, text)
@@ -117,21 +127,30 @@ def recommend(
 
 
 def best_judgement(judgements: Sequence[Judgement], candidate: str) -> Judgement:
-    """The candidate's backend that comes nearest: fewest not passed, fewest failed, fastest."""
+    """The candidate's backend that comes nearest: fewest not measured, of these fewest failed,
+    fewest not shown, fastest. A backend that nobody measured says least of the candidate."""
     own = [each for each in judgements if each.option.candidate.name == candidate]
-    return min(own, key=_distance)
+    return min(own, key=lambda each: (each.unmeasured, each.count(FAIL), each.count(NOT_SHOWN),
+                                      _speed(each)))  # fmt: skip
 
 
-def _distance(judgement: Judgement) -> tuple[float, ...]:
-    latency = judgement.option.value("p50_ms")
+def _between(judgement: Judgement) -> tuple[float, ...]:
+    """Orders candidates, each on its own nearest backend. What was not measured counts as not
+    passed; put first here, it would prefer who fails everything to who lacks one figure."""
     failed = judgement.count(FAIL)
-    return (judgement.option.backend == NO_BACKEND, failed + judgement.count(NOT_SHOWN), failed,
-            math.inf if math.isnan(latency) else latency)  # fmt: skip
+    return (judgement.option.backend == NO_BACKEND, failed + judgement.count(NOT_SHOWN),
+            judgement.unmeasured, failed, _speed(judgement))  # fmt: skip
+
+
+def _speed(judgement: Judgement) -> float:
+    latency = judgement.option.value("p50_ms")
+    return math.inf if math.isnan(latency) else latency
 
 
 def _nearest(judgements: Sequence[Judgement]) -> str:
     """Why nothing passes, by the option that comes nearest."""
-    near = min(judgements, key=_distance)
+    names = dict.fromkeys(each.option.candidate.name for each in judgements)
+    near = min((best_judgement(judgements, name) for name in names), key=_between)
     if near.option.backend == NO_BACKEND:
         return "None of the runs keeps a bundle that could be shipped."
     parts = []

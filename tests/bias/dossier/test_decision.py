@@ -16,7 +16,15 @@ from scipy import stats
 
 from bias.dossier.candidates import read_candidates
 from bias.dossier.contexts import Context, Threshold, load_contexts
-from bias.dossier.decision import FAIL, NOT_SHOWN, PASS, Recommendation, judge, recommend
+from bias.dossier.decision import (
+    FAIL,
+    NOT_SHOWN,
+    PASS,
+    Recommendation,
+    best_judgement,
+    judge,
+    recommend,
+)
 from bias.dossier.evidence import Missing
 from bias.dossier.metrics import METRICS
 from bias.dossier.options import options_of
@@ -296,6 +304,33 @@ def test_the_front_trades_accuracy_latency_and_bias(whole: MakeRun, make_run: Ma
     front = front_of(options, find_yardstick(candidates))
     assert {name for name, on in front.items() if on} == {"accurate on onnx", "fast on onnx"}
     assert "unaudited on eager" not in front and front["worse on onnx"] is False
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.001])
+def test_a_measured_failure_comes_nearer_than_what_nobody_measured(
+    whole: MakeRun, limit: float
+) -> None:
+    """int8 is faster and was not audited; the checkpoint's flip rate passes, or fails."""
+    run = whole("gru", certified=("onnx", "onnx-int8"),
+                p50={"eager": 4.0, "onnx": 2.0, "onnx-int8": 0.5})  # fmt: skip
+    context = _context(("accuracy", 0.99), ("p50_ms", 1), ("flip_rate", limit))
+    found = _recommend(context, [run])
+    near = best_judgement(found.judgements, "gru")
+    assert near.option.name == "gru on onnx" and near.unmeasured == 0
+    by_name = {each.option.name: each for each in found.judgements}
+    assert by_name["gru on onnx-int8"].unmeasured == 1
+    assert "Nearest comes gru on onnx:" in found.why and "not audited" not in found.why
+
+
+def test_between_models_the_one_that_lacks_least_comes_nearest_and_measured_before_unmeasured(
+    whole: MakeRun, make_run: MakeRun
+) -> None:
+    lacking = make_run("lacking", p50={"eager": 4.0, "onnx": 1.0})
+    failing = whole("failing", accuracy=0.8, p50={"eager": 40.0, "onnx": 30.0})
+    context = _context(("accuracy", 0.85), ("p50_ms", 20), ("flip_rate", 0.001))
+    assert "Nearest comes lacking on onnx" in _recommend(context, [failing, lacking]).why
+    context = _context(("p50_ms", 50), ("flip_rate", 0.001))  # either lacks the flip rate alone
+    assert "Nearest comes failing on onnx" in _recommend(context, [lacking, failing]).why
 
 
 def test_our_contexts_name_at_least_six_uses_each_argued() -> None:
