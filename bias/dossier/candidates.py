@@ -22,7 +22,7 @@ from bias.seeds import over_seeds
 from training.config import completed
 from training.metrics import BINS
 from training.results.comparisons import read_predictions
-from training.results.questions import in_domain
+from training.results.questions import IN_DOMAIN, domain, source_name
 from training.results.runs import Run, read_runs
 
 # What a second seed may have of its own without being another candidate: none of it changes the
@@ -92,7 +92,18 @@ class Candidate:
 
     def is_in_domain(self, test: str) -> bool:
         """Whether a test set comes from a source that it learned from."""
-        return in_domain(self.shipped, test)
+        return self.domain(test) == IN_DOMAIN
+
+    def domain(self, test: str) -> str:
+        """`in domain`, `seen without labels` or `out of domain`."""
+        return domain(self.shipped, test)
+
+    @property
+    def sources(self) -> str:
+        """What it learned from, and apart from that the sources whose labels it did not see."""
+        labelled = ", ".join(map(source_name, self.shipped.facts["data"]["sources"]))
+        bare = ", ".join(map(source_name, self.shipped.unlabelled))
+        return f"{labelled}; without labels: {bare}" if bare else labelled
 
     def rows_key(self, test: str) -> str:
         """Names the rows of a test set: by their labels where predictions are kept, else by

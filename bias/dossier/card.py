@@ -13,7 +13,6 @@ from bias.dossier.decision import PASS, best_judgement, judge_all
 from bias.dossier.evidence import Evidence, Missing
 from bias.dossier.metrics import METRICS
 from bias.dossier.options import Option, options_of
-from training.results.questions import source_name
 from training.results.runs import Run
 from training.results.wording import duration, number, parameters, percent_interval, size
 
@@ -56,7 +55,7 @@ def model_card(candidate: Candidate, contexts: Sequence[Context], name: str, see
         *_uses(options, contexts, seeds),
         *_evaluation(candidate, run),
         *_bias(options),
-        *_training(run),
+        *_training(candidate.sources, run),
         *_files(evidence),
     ]
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"))
@@ -65,7 +64,7 @@ def model_card(candidate: Candidate, contexts: Sequence[Context], name: str, see
 def _results(candidate: Candidate, run: Run) -> list[EvalResult]:
     found = []
     for test, measured in run.facts["tests"].items():
-        domain = "in domain" if candidate.is_in_domain(test) else "out of domain"
+        domain = candidate.domain(test)
         for metric, title in (("accuracy", "Accuracy"), ("f1", "F1"),
                               ("calibration_error", "Expected calibration error")):  # fmt: skip
             found.append(EvalResult(
@@ -103,8 +102,7 @@ def _evaluation(candidate: Candidate, run: Run) -> list[str]:
     rows = ["| test set | domain | reviews | accuracy | F1 | calibration error |",
             "|---|---|--:|--:|--:|--:|"]  # fmt: skip
     for test, measured in run.facts["tests"].items():
-        domain = "in" if candidate.is_in_domain(test) else "out"
-        cells = [test, domain, f"{measured['n']:,}"]
+        cells = [test, candidate.domain(test), f"{measured['n']:,}"]
         cells += [percent_interval(measured[m]) for m in ("accuracy", "f1", "calibration_error")]
         rows.append(f"| {' | '.join(cells)} |")
     return ["## Evaluation", "Of this checkpoint alone, with 95% intervals.", "\n".join(rows)]
@@ -140,12 +138,11 @@ def _bias(options: Sequence[Option]) -> list[str]:
     ]
 
 
-def _training(run: Run) -> list[str]:
+def _training(sources: str, run: Run) -> list[str]:
     facts = run.facts
     time, training = facts["time"], facts["training"]
     lines = [
-        f"- data: {', '.join(map(source_name, facts['data']['sources']))}, "
-        f"{number(facts['data']['train_reviews'])} reviews",
+        f"- data: {number(facts['data']['train_reviews'])} reviews of {sources}",
         f"- epochs {training['epochs']:g}, batch {training['batch_size']}, "
         f"learning rate {training.get('learning_rate')}, seed {training['seed']}",
         f"- time: {duration(time['train_seconds'])} on {facts['machine']['device']}; "

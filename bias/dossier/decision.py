@@ -20,7 +20,8 @@ RULES = (
     "side and the interval is not, or where nothing was measured, the threshold is not shown, and "
     "what is not shown never counts as passed.",
     "Accuracy in domain and calibration are the worst of the test sets in domain, accuracy out of "
-    "domain the worst of the others. Runs that differ in the seed alone are one candidate: figures "
+    "domain the worst of those of sources that it never saw; a test whose source it learned from "
+    "without labels is neither. Runs that differ in the seed alone are one candidate: figures "
     "are means over seeds, intervals cover the choice of test rows and, by Student's t, that of "
     "the seed; of bias the worst audited seed counts, and the page says of how many seeds it was "
     "measured. The bundle to ship is, of the seeds that were audited and exported, that with the "

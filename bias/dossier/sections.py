@@ -34,9 +34,8 @@ def candidates_section(candidates: Sequence[Candidate]) -> Section:
             if each.evidence[0].weights is None
             else (f"seed {facts['training']['seed']}, weights {each.evidence[0].weights[:12]}")
         )
-        sources = ", ".join(map(source_name, facts["data"]["sources"]))
         rows.append((each.name, each.shipped.title, facts["architecture"],
-                     parameters(facts["parameters"]["total"]), sources,
+                     parameters(facts["parameters"]["total"]), each.sources,
                      number(facts["data"]["train_reviews"]), seeds, ships))  # fmt: skip
     columns = ("candidate", "model", "architecture", "parameters", "trained on", "reviews",
                "seeds", "to be shipped")  # fmt: skip
@@ -52,7 +51,7 @@ def quality_section(candidates: Sequence[Candidate]) -> Section:
     for each in candidates:
         for test in each.tests:
             accuracy, error = each.figure(test, "accuracy"), each.figure(test, "calibration_error")
-            rows.append((each.name, test, "in" if each.is_in_domain(test) else "out",
+            rows.append((each.name, test, each.domain(test),
                          METRICS["accuracy"].text(accuracy),
                          METRICS["calibration_error"].text(error), accuracy.n,
                          len(each.runs), _spread(each, test)))  # fmt: skip

@@ -187,7 +187,8 @@ def _candidate(candidate: Candidate, dossier: Dossier) -> dict[str, Any]:
         "training_seconds": seconds,
         "cost": None if dossier.price is None else sum(seconds) / 3600 * dossier.price,
         "tests": {
-            test: {"in_domain": candidate.is_in_domain(test), "rows": candidate.rows_key(test),
+            test: {"in_domain": candidate.is_in_domain(test), "domain": candidate.domain(test),
+                   "rows": candidate.rows_key(test),
                    "accuracy": candidate.figure(test, "accuracy"),
                    "calibration_error": candidate.figure(test, "calibration_error"),
                    "reliability": reliability(candidate.answers[test])

@@ -175,6 +175,29 @@ def test_a_card_says_of_its_own_bundle_alone_what_was_measured(
     assert "The dossier judges 2 seeds together" in other
 
 
+def test_tests_seen_without_labels_are_named_so_in_page_and_card(
+    whole: MakeRun, tmp_path: Path
+) -> None:
+    seen = whole("gru", config={"distill": {"unlabelled": ["data/films", "data/shop"]}})
+    assert main([str(seen), str(whole("bert")), "--output", str(tmp_path / "out"),
+                 "--no-texts"]) == 0  # fmt: skip
+    markdown = (tmp_path / "out" / "dossier.md").read_text()
+    assert "| gru | films | seen without labels |" in markdown
+    assert "| bert | films | out of domain |" in markdown
+    assert "| ? seen without labels |" in markdown  # where a use asks for accuracy out of domain
+    assert "| shop; without labels: films, shop |" in markdown
+    page = (tmp_path / "out" / "dossier.html").read_text()
+    assert "seen without labels: gru" in page and "out of domain: bert" in page
+    card = ModelCard.load(tmp_path / "out" / "cards" / "gru" / "README.md")
+    assert "| films | seen without labels |" in card.text
+    assert "- data: 5,000 reviews of shop; without labels: films, shop" in card.text
+    names = {result.dataset_name for result in card.data.eval_results}
+    assert names == {"shop (in domain)", "films (seen without labels)"}
+    domains = {each["name"]: each["tests"]["films"]["domain"]
+               for each in _json(tmp_path / "out")["candidates"]}  # fmt: skip
+    assert domains == {"gru": "seen without labels", "bert": "out of domain"}
+
+
 def test_the_dossier_says_of_how_many_seeds_bias_was_measured(
     whole: MakeRun, make_run: MakeRun, tmp_path: Path
 ) -> None:
