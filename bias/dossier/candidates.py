@@ -22,7 +22,7 @@ from bias.seeds import over_seeds
 from training.config import completed
 from training.metrics import BINS
 from training.results.comparisons import read_predictions
-from training.results.questions import in_domain
+from training.results.questions import IN_DOMAIN, domain, source_name
 from training.results.runs import Run, read_runs
 
 # What a second seed may have of its own without being another candidate: none of it changes the
@@ -68,6 +68,17 @@ class Candidate:
         return self.runs[0]
 
     @property
+    def audited(self) -> list[int]:
+        """Seeds of the runs whose bias was measured."""
+        return [each.run.facts["training"]["seed"] for each in self.evidence
+                if not isinstance(each.audits, Missing)]  # fmt: skip
+
+    def alone(self, evidence: Evidence) -> "Candidate":
+        """One of its runs as a candidate of its own, without the others' figures: what may be said
+        of that run's bundle. Its answers are left out, which options are not made of."""
+        return Candidate(self.name, (evidence.run,), (evidence,), {})
+
+    @property
     def tests(self) -> list[str]:
         """Test sets that every run of it has."""
         return [t for t in self.runs[0].facts["tests"]
@@ -81,7 +92,18 @@ class Candidate:
 
     def is_in_domain(self, test: str) -> bool:
         """Whether a test set comes from a source that it learned from."""
-        return in_domain(self.shipped, test)
+        return self.domain(test) == IN_DOMAIN
+
+    def domain(self, test: str) -> str:
+        """`in domain`, `seen without labels` or `out of domain`."""
+        return domain(self.shipped, test)
+
+    @property
+    def sources(self) -> str:
+        """What it learned from, and apart from that the sources whose labels it did not see."""
+        labelled = ", ".join(map(source_name, self.shipped.facts["data"]["sources"]))
+        bare = ", ".join(map(source_name, self.shipped.unlabelled))
+        return f"{labelled}; without labels: {bare}" if bare else labelled
 
     def rows_key(self, test: str) -> str:
         """Names the rows of a test set: by their labels where predictions are kept, else by
@@ -97,15 +119,37 @@ class Candidate:
         One run's own interval covers the choice of test rows; Student's over S ≥ 2 runs covers
         that of the seed. On each side the wider one counts.
         """
-        found = [run.facts["tests"][test][metric] for run in self.runs]
-        value, low, high = (float(np.mean([f[k] for f in found])) for k in ("value", "low", "high"))
-        n = int(self.shipped.facts["tests"][test]["n"])
-        of = f"reviews of {test}"
-        if len(found) > 1:
-            seeds = over_seeds(metric, [f["value"] for f in found])
+        return self.mean_figure((test,), metric)
+
+    def mean_figure(self, tests: Sequence[str], metric: str) -> Estimate:
+        """The same of the mean over K test sets, each of which counts alike. Their rows are drawn
+        independently, so that the margins of their own intervals add by their squares on each side
+        (Zou and Donner 2008, https://doi.org/10.1002/sim.3095)."""
+        facts = [[run.facts["tests"][test] for test in tests] for run in self.runs]
+        found = np.array([[[t[metric][k] for k in ("value", "low", "high")] for t in each]
+                          for each in facts])  # (S, K, 3)  # fmt: skip
+        values, lows, highs = found.mean(axis=0).T  # (K,) each
+        value = float(values.mean())
+        low = value - float(np.linalg.norm(values - lows)) / len(tests)
+        high = value + float(np.linalg.norm(highs - values)) / len(tests)
+        of = f"reviews of {', '.join(tests)}"
+        if len(self.runs) > 1:
+            seeds = over_seeds(metric, [float(run) for run in found[:, :, 0].mean(axis=1)])
             low, high = max(0.0, min(low, seeds.low)), min(1.0, max(high, seeds.high))
-            of += f", mean of {len(found)} seeds"
+            of += f", mean of {len(self.runs)} seeds"
+        n = sum(int(self.shipped.facts["tests"][test]["n"]) for test in tests)
         return Estimate(metric, value, low, high, n, of)
+
+
+def audited_sentence(candidate: Candidate) -> str:
+    """Of how many of its seeds bias was measured; nothing of a single run, whose figures say it."""
+    seeds, audited = len(candidate.runs), candidate.audited
+    if seeds == 1:
+        return ""
+    which = f" (seed {', '.join(map(str, audited))})" if 0 < len(audited) < seeds else ""
+    rest = "" if len(audited) == seeds else "; what the others' is, is not known"
+    return (f"{candidate.name}: bias was measured of {len(audited)} of its {seeds} seeds{which}"
+            f"{rest if audited else ''}.")  # fmt: skip
 
 
 @dataclass(frozen=True)

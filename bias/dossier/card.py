@@ -8,12 +8,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from bias.dossier.candidates import Candidate
-from bias.dossier.contexts import USES
-from bias.dossier.decision import PASS, Recommendation, best_judgement
+from bias.dossier.contexts import USES, Context
+from bias.dossier.decision import PASS, best_judgement, judge_all
 from bias.dossier.evidence import Evidence, Missing
 from bias.dossier.metrics import METRICS
-from bias.dossier.options import Option
-from training.results.questions import source_name
+from bias.dossier.options import Option, options_of
 from training.results.runs import Run
 from training.results.wording import duration, number, parameters, percent_interval, size
 
@@ -32,12 +31,15 @@ def card_names(runs: Sequence[Run]) -> dict[Path, str]:
     return names
 
 
-def model_card(
-    candidate: Candidate, evidence: Evidence, options: Sequence[Option],
-    recommendations: Sequence[Recommendation], name: str,
-) -> str:  # fmt: skip
-    """The card of one run's bundle: README.md with its front matter."""
-    run = evidence.run
+def model_card(candidate: Candidate, contexts: Sequence[Context], name: str, seeds: int) -> str:
+    """The card of one run's bundle: README.md with its front matter.
+
+    Args:
+        candidate: the run alone (`Candidate.alone`), so that nothing here is another bundle's.
+        seeds: how many runs of its configuration the dossier judges together.
+    """
+    (evidence,), run = candidate.evidence, candidate.shipped
+    options = options_of(candidate)
     data = ModelCardData(
         model_name=name,
         pipeline_tag="text-classification",
@@ -50,10 +52,10 @@ def model_card(
         f"{run.title}: {parameters(run.facts['parameters']['total'])} parameters, trained by the "
         "text classifier audit toolkit to tell negative from positive reviews. Labels: "
         "`negative`, `positive`.",
-        *_uses(candidate, recommendations),
+        *_uses(options, contexts, seeds),
         *_evaluation(candidate, run),
         *_bias(options),
-        *_training(run),
+        *_training(candidate.sources, run),
         *_files(evidence),
     ]
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"))
@@ -62,7 +64,7 @@ def model_card(
 def _results(candidate: Candidate, run: Run) -> list[EvalResult]:
     found = []
     for test, measured in run.facts["tests"].items():
-        domain = "in domain" if candidate.is_in_domain(test) else "out of domain"
+        domain = candidate.domain(test)
         for metric, title in (("accuracy", "Accuracy"), ("f1", "F1"),
                               ("calibration_error", "Expected calibration error")):  # fmt: skip
             found.append(EvalResult(
@@ -73,25 +75,34 @@ def _results(candidate: Candidate, run: Run) -> list[EvalResult]:
     return found
 
 
-def _uses(candidate: Candidate, recommendations: Sequence[Recommendation]) -> list[str]:
+def _uses(options: Sequence[Option], contexts: Sequence[Context], seeds: int) -> list[str]:
     lines = []
-    for each in recommendations:
-        judged = best_judgement(each.judgements, candidate.name)
+    for context in contexts:
+        judged = best_judgement(judge_all(context, options), options[0].candidate.name)
         shown = f"{judged.count(PASS)} of {len(judged.verdicts)} thresholds shown"
         best = f", on {judged.option.backend}" if judged.passes else ""
+        lacking = ", ".join(
+            METRICS[t.metric].title for t in context.thresholds
+            if isinstance(judged.option.figures[t.metric], Missing)
+        )  # fmt: skip
+        unmeasured = f"; not measured: {lacking}" if lacking else ""
         verdict = "passes" if judged.passes else "does not pass"
-        lines.append(f"- **{each.context.title}**: {verdict} ({shown}{best}); "
-                     f"{USES[each.context.use]}.")  # fmt: skip
-    return ["## Uses", "Held against thresholds for each use, which the dossier argues:",
-            "\n".join(lines)]  # fmt: skip
+        lines.append(f"- **{context.title}**: {verdict} ({shown}{best}{unmeasured}); "
+                     f"{USES[context.use]}.")  # fmt: skip
+    together = (
+        f" The dossier judges {seeds} seeds together, which may fail what one of them passes."
+        if seeds > 1
+        else ""
+    )
+    return ["## Uses", "This bundle's own figures, held against thresholds for each use, which the "
+            f"dossier argues.{together}", "\n".join(lines)]  # fmt: skip
 
 
 def _evaluation(candidate: Candidate, run: Run) -> list[str]:
     rows = ["| test set | domain | reviews | accuracy | F1 | calibration error |",
             "|---|---|--:|--:|--:|--:|"]  # fmt: skip
     for test, measured in run.facts["tests"].items():
-        domain = "in" if candidate.is_in_domain(test) else "out"
-        cells = [test, domain, f"{measured['n']:,}"]
+        cells = [test, candidate.domain(test), f"{measured['n']:,}"]
         cells += [percent_interval(measured[m]) for m in ("accuracy", "f1", "calibration_error")]
         rows.append(f"| {' | '.join(cells)} |")
     return ["## Evaluation", "Of this checkpoint alone, with 95% intervals.", "\n".join(rows)]
@@ -127,12 +138,11 @@ def _bias(options: Sequence[Option]) -> list[str]:
     ]
 
 
-def _training(run: Run) -> list[str]:
+def _training(sources: str, run: Run) -> list[str]:
     facts = run.facts
     time, training = facts["time"], facts["training"]
     lines = [
-        f"- data: {', '.join(map(source_name, facts['data']['sources']))}, "
-        f"{number(facts['data']['train_reviews'])} reviews",
+        f"- data: {number(facts['data']['train_reviews'])} reviews of {sources}",
         f"- epochs {training['epochs']:g}, batch {training['batch_size']}, "
         f"learning rate {training.get('learning_rate')}, seed {training['seed']}",
         f"- time: {duration(time['train_seconds'])} on {facts['machine']['device']}; "

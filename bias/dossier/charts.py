@@ -56,12 +56,16 @@ def reliability_chart(candidates: Sequence[Candidate], test: str) -> Chart:
             customdata=[f"{b.count:,}" for b in bins],
             hovertemplate="confidence %{x:.1%}<br>right %{y:.1%}<br>%{customdata} answers",
         )  # fmt: skip
-    domain = "in domain" if drawn and drawn[0].is_in_domain(test) else "out of domain"
+    domains: dict[str, list[str]] = {}
+    for each in drawn:
+        domains.setdefault(each.domain(test), []).append(each.name)
+    where = "; ".join(name if len(domains) == 1 else f"{name}: {', '.join(whose)}"
+                      for name, whose in domains.items())  # fmt: skip
     return Chart(
         f"Reliability on {test}",
         style.framed(figure, 460, xaxis_title="confidence", yaxis_title="share right",
                      xaxis_tickformat=".0%", yaxis_tickformat=".0%"),
-        f"Reliability on {test} ({domain}), 15 bins: under the dashed line a model is surer than "
+        f"Reliability on {test} ({where}), 15 bins: under the dashed line a model is surer than "
         "it is right. Bins with few answers scatter; hover for their number.",
     )  # fmt: skip
 
@@ -105,7 +109,7 @@ def front_picture(
             assert isinstance(x, Estimate)
             _point(axes, option, x, y, shades[option.candidate.name], on_front[option.name])
         _axis(axes, "y", "accuracy")
-        axes.set_ylabel(f"accuracy on {yardstick.test}")
+        axes.set_ylabel(f"accuracy on {yardstick.title}")
         if across.endswith("_ms"):
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

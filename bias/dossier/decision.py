@@ -8,7 +8,7 @@ from bias.dossier.contexts import Context, Threshold
 from bias.dossier.evidence import Missing
 from bias.dossier.metrics import METRICS
 from bias.dossier.options import NO_BACKEND, Option
-from bias.dossier.ranking import Yardstick, accuracy_difference, ranked_accuracy
+from bias.dossier.ranking import MARGIN, Yardstick, find_yardstick, ranked_accuracy, stands_in
 from bias.section import Estimate
 
 PASS, FAIL, NOT_SHOWN = "pass", "fail", "not shown"
@@ -20,16 +20,25 @@ RULES = (
     "side and the interval is not, or where nothing was measured, the threshold is not shown, and "
     "what is not shown never counts as passed.",
     "Accuracy in domain and calibration are the worst of the test sets in domain, accuracy out of "
-    "domain the worst of the others. Runs that differ in the seed alone are one candidate: figures "
+    "domain the worst of those of sources that it never saw; a test whose source it learned from "
+    "without labels is neither. Runs that differ in the seed alone are one candidate: figures "
     "are means over seeds, intervals cover the choice of test rows and, by Student's t, that of "
-    "the seed; of bias the worst audited seed counts. The bundle to ship is, of the seeds that "
-    "were audited and exported, that with the best validation accuracy.",
+    "the seed; of bias the worst audited seed counts, and the page says of how many seeds it was "
+    "measured. The bundle to ship is, of the seeds that were audited and exported, that with the "
+    "best validation accuracy.",
     "Recommended is, of those that pass every threshold of a context, the best by what the context "
-    "prefers. Where that is accuracy, models that were not tested on the same rows are not ranked, "
-    "and of those whose accuracy is not shown to differ from the best (95%, paired by row) the one "
-    "with the lowest median latency is taken.",
-    "Where nothing passes, nothing is recommended, and the page says which comes nearest: fewest "
-    "thresholds not passed, of these fewest failed, then the fastest.",
+    "prefers. Where that is accuracy, it is the mean over the in-domain tests that most candidates "
+    "share, row for row, and models that lack them are not ranked. In the place of the most "
+    f"accurate a faster one is taken only where it is shown to lose no more than {100 * MARGIN:g} "
+    "points: on every in-domain test that both have, the 95% interval of the difference (paired by "
+    "row, with Student's t for rows and seeds) does not reach below that. Of these the one with "
+    "the lowest median latency is taken. Since every test has to show it, nothing is corrected for "
+    "their number; few rows make it harder to be taken, never easier.",
+    "Where nothing passes, nothing is recommended, and the page says which comes nearest. Of one "
+    "model's backends that is the one with the fewest thresholds not measured, of these fewest "
+    "failed, fewest not shown, then the fastest, so that a backend that nobody measured never "
+    "stands for it where another was; between models, fewest not passed, of these fewest not "
+    "measured, fewest failed, then the fastest.",
     "Whether a model may decide at all in a context is an argument, not a figure, and no figure "
     "overrules it.",
 )
@@ -37,12 +46,14 @@ RULES = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """One threshold of one option: PASS, FAIL or NOT_SHOWN, and why in a few words."""
+    """One threshold of one option: PASS, FAIL or NOT_SHOWN, and why in a few words. `measured`:
+    whether there is a figure, which may still show nothing."""
 
     threshold: Threshold
     outcome: str
     text: str
     command: str | None = None
+    measured: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,11 @@ class Judgement:
         """Of its verdicts."""
         return sum(verdict.outcome == outcome for verdict in self.verdicts)
 
+    @property
+    def unmeasured(self) -> int:
+        """How many thresholds there is no figure for."""
+        return sum(not verdict.measured for verdict in self.verdicts)
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -76,9 +92,9 @@ def judge(threshold: Threshold, figure: Estimate | Missing) -> Verdict:
     """Hold one figure against its threshold."""
     metric = METRICS[threshold.metric]
     if isinstance(figure, Missing):
-        return Verdict(threshold, NOT_SHOWN, figure.short, figure.command)
+        return Verdict(threshold, NOT_SHOWN, figure.short, figure.command, measured=False)
     if math.isnan(figure.value):
-        return Verdict(threshold, NOT_SHOWN, "not a number")
+        return Verdict(threshold, NOT_SHOWN, "not a number", measured=False)
     text = metric.text(figure)
     if not metric.meets(figure.value, threshold.limit):
         return Verdict(threshold, FAIL, text)
@@ -87,14 +103,19 @@ def judge(threshold: Threshold, figure: Estimate | Missing) -> Verdict:
     return Verdict(threshold, PASS, text)
 
 
+def judge_all(context: Context, options: Sequence[Option]) -> tuple[Judgement, ...]:
+    """Hold every option against every threshold of a context."""
+    return tuple(
+        Judgement(o, tuple(judge(t, o.figures[t.metric]) for t in context.thresholds))
+        for o in options
+    )
+
+
 def recommend(
     context: Context, options: Sequence[Option], yardstick: Yardstick | None
 ) -> Recommendation:
     """Judge all options and choose by `RULES`."""
-    judgements = tuple(
-        Judgement(o, tuple(judge(t, o.figures[t.metric]) for t in context.thresholds))
-        for o in options
-    )
+    judgements = judge_all(context, options)
     passing = [each.option for each in judgements if each.passes]
     if context.use == "never":
         count = f"{len(passing)} of {len(judgements)} would pass" if passing else "none would pass"
@@ -107,21 +128,30 @@ def recommend(
 
 
 def best_judgement(judgements: Sequence[Judgement], candidate: str) -> Judgement:
-    """The candidate's backend that comes nearest: fewest not passed, fewest failed, fastest."""
+    """The candidate's backend that comes nearest: fewest not measured, of these fewest failed,
+    fewest not shown, fastest. A backend that nobody measured says least of the candidate."""
     own = [each for each in judgements if each.option.candidate.name == candidate]
-    return min(own, key=_distance)
+    return min(own, key=lambda each: (each.unmeasured, each.count(FAIL), each.count(NOT_SHOWN),
+                                      _speed(each)))  # fmt: skip
 
 
-def _distance(judgement: Judgement) -> tuple[float, ...]:
-    latency = judgement.option.value("p50_ms")
+def _between(judgement: Judgement) -> tuple[float, ...]:
+    """Orders candidates, each on its own nearest backend. What was not measured counts as not
+    passed; put first here, it would prefer who fails everything to who lacks one figure."""
     failed = judgement.count(FAIL)
-    return (judgement.option.backend == NO_BACKEND, failed + judgement.count(NOT_SHOWN), failed,
-            math.inf if math.isnan(latency) else latency)  # fmt: skip
+    return (judgement.option.backend == NO_BACKEND, failed + judgement.count(NOT_SHOWN),
+            judgement.unmeasured, failed, _speed(judgement))  # fmt: skip
+
+
+def _speed(judgement: Judgement) -> float:
+    latency = judgement.option.value("p50_ms")
+    return math.inf if math.isnan(latency) else latency
 
 
 def _nearest(judgements: Sequence[Judgement]) -> str:
     """Why nothing passes, by the option that comes nearest."""
-    near = min(judgements, key=_distance)
+    names = dict.fromkeys(each.option.candidate.name for each in judgements)
+    near = min((best_judgement(judgements, name) for name in names), key=_between)
     if near.option.backend == NO_BACKEND:
         return "None of the runs keeps a bundle that could be shipped."
     parts = []
@@ -156,39 +186,35 @@ def _best(
 def _most_accurate(
     passing: Sequence[Option], yardstick: Yardstick | None, all_of: str
 ) -> tuple[Option | None, str]:
+    if len({option.candidate.name for option in passing}) == 1:
+        yardstick = find_yardstick([passing[0].candidate])  # its own, whatever the others share
     ranked = [o for o in passing if yardstick and o.candidate.name in yardstick.members]
     others = [option for option in passing if option not in ranked]
-    if len({option.candidate.name for option in passing}) == 1:
-        ranked, others = list(passing), []
     if not ranked or not yardstick:
         names = ", ".join(option.name for option in passing)
         return None, (f"{names} pass {all_of}, but were not tested on the same rows, and so cannot "
                       "be ranked.")  # fmt: skip
     metric = METRICS["accuracy"]
-    best = max(ranked, key=lambda o: ranked_accuracy(o, yardstick).value)
-    tied = [o for o in ranked if _not_shown_to_differ(best, o, yardstick)]
-    chosen = min(tied, key=_cheapness)
+    # what changes no label before what may: a difference from it is then no wider than need be
+    best = min(ranked, key=lambda o: (-ranked_accuracy(o, yardstick).value, o.changed,
+                                      *_cheapness(o)))  # fmt: skip
+    equal = [o for o in ranked if o is best or stands_in(best, o)]
+    chosen = min(equal, key=_cheapness)
     figure = ranked_accuracy(chosen, yardstick)
-    why = f"Passes {all_of}; accuracy on {yardstick.test} {metric.text(figure)}"
+    why = f"Passes {all_of}; accuracy on {yardstick.title} {metric.text(figure)}"
     if len(ranked) == 1:
         why += "; nothing else passes." if not others else "."
     elif chosen.candidate is best.candidate:
-        why += f", the highest of the {len(ranked)} that pass" if len(tied) < len(ranked) else ""
-        why += f"; the fastest of {len(tied)} not shown to differ in it." if len(tied) > 1 else "."
+        why += f", the highest of the {len(ranked)} that pass" if len(equal) < len(ranked) else ""
+        why += (f"; the fastest of {len(equal)} shown to be within {100 * MARGIN:g} points of it."
+                if len(equal) > 1 else ".")  # fmt: skip
     else:
-        why += (f", not shown to differ from {best.name}'s "
-                f"{metric.number(ranked_accuracy(best, yardstick).value)}, "
+        why += (f", shown to be within {100 * MARGIN:g} points of {best.name}'s "
+                f"{metric.number(ranked_accuracy(best, yardstick).value)} on every test, "
                 f"and faster: {_latency(chosen)} against {_latency(best)}.")  # fmt: skip
     if others:
         why += f" Not ranked, for want of the same test rows: {', '.join(o.name for o in others)}."
     return chosen, why
-
-
-def _not_shown_to_differ(best: Option, other: Option, yardstick: Yardstick) -> bool:
-    if best is other:
-        return True
-    difference = accuracy_difference(best, other, yardstick)
-    return difference is not None and difference.low <= 0 <= difference.high
 
 
 def _latency(option: Option) -> str:

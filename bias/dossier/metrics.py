@@ -58,7 +58,8 @@ METRICS = {
         "on test reviews of the sources that it learned from; of several, the lowest"),
     "out_of_domain_accuracy": Metric(
         "accuracy out of domain", True, True, "",
-        "on test reviews of sources that it never saw; of several, the lowest"),
+        "on test reviews of sources that it never saw, with labels or without; of several, the "
+        "lowest"),
     "calibration_error": Metric(
         "calibration error", False, True, "",
         "mean gap between confidence and how often it is right (ECE, 15 bins), in domain; of "

@@ -24,6 +24,7 @@ from bias.dossier.metrics import METRICS
 from bias.section import Estimate
 from export.backends import BACKENDS
 from export.statistics import wilson
+from training.results.questions import IN_DOMAIN, OUT_OF_DOMAIN, SEEN
 
 Figure = Estimate | Missing
 NO_BACKEND = "no backend"
@@ -88,11 +89,11 @@ def _option(candidate: Candidate, backend: str, proof: Certified | None) -> Opti
 
 def _quality(candidate: Candidate, same: bool, shift: float, changed: float) -> dict[str, Figure]:
     inside = [test for test in candidate.tests if candidate.is_in_domain(test)]
-    outside = [test for test in candidate.tests if not candidate.is_in_domain(test)]
+    outside = [test for test in candidate.tests if candidate.domain(test) == OUT_OF_DOMAIN]
     found = {
-        "accuracy": _worst(candidate, inside, "accuracy", "in domain"),
-        "out_of_domain_accuracy": _worst(candidate, outside, "accuracy", "out of domain"),
-        "calibration_error": _worst(candidate, inside, "calibration_error", "in domain"),
+        "accuracy": _worst(candidate, inside, "accuracy", IN_DOMAIN),
+        "out_of_domain_accuracy": _worst(candidate, outside, "accuracy", OUT_OF_DOMAIN),
+        "calibration_error": _worst(candidate, inside, "calibration_error", IN_DOMAIN),
     }
     if same:
         return found
@@ -116,13 +117,19 @@ def _quality(candidate: Candidate, same: bool, shift: float, changed: float) -> 
 
 def _worst(candidate: Candidate, tests: list[str], metric: str, where: str) -> Figure:
     """Over several test sets, the one whose doubtful end is worst."""
+    if not tests and where == OUT_OF_DOMAIN:
+        seen = [test for test in candidate.tests if candidate.domain(test) == SEEN]
+        what, hint = f"it has no test set {where}", "train the run with --test SOURCE"
+        if seen:
+            return Missing(SEEN, f"{what}: texts of {', '.join(seen)} were seen without labels; "
+                           f"{hint}, of another source")  # fmt: skip
+        return Missing("not tested", f"{what}; {hint}")
     if not tests:
-        hint = "; train the run with --test SOURCE" if where == "out of domain" else ""
-        return Missing("not tested", f"it has no test set {where}{hint}")
+        return Missing("not tested", f"it has no test set {where}")
     kind = METRICS["accuracy" if metric == "accuracy" else "calibration_error"]
     figures = [candidate.figure(test, metric) for test in tests]
     worst = (min if kind.high else max)(figures, key=kind.doubtful)
-    return worst if where == "in domain" else replace(worst, name="out_of_domain_accuracy")
+    return worst if where == IN_DOMAIN else replace(worst, name="out_of_domain_accuracy")
 
 
 def _measured(candidate: Candidate) -> tuple[dict[str, Any] | Missing, Evidence]:
@@ -195,7 +202,7 @@ def _bias(candidate: Candidate, backend: str) -> dict[str, Figure]:
                           f"{backend} was not audited, and its arithmetic is not the audited one's",
                           audit_command(shipped.run, *shipped.audits, backend))  # fmt: skip
         return {name: why for name in _BIAS}
-    return {name: _pooled(name, found, shipped, backend) for name in _BIAS}
+    return {name: _pooled(name, found, shipped, len(candidate.runs)) for name in _BIAS}
 
 
 def _audit(evidence: Evidence, backend: str) -> dict[str, Any] | None:
@@ -207,7 +214,7 @@ def _audit(evidence: Evidence, backend: str) -> dict[str, Any] | None:
     return evidence.audits[same[0]] if same else None
 
 
-def _pooled(name: str, audits: list[dict[str, Any]], shipped: Evidence, backend: str) -> Figure:
+def _pooled(name: str, audits: list[dict[str, Any]], shipped: Evidence, seeds: int) -> Figure:
     entries = [a["estimates"][name] for a in audits if name in a["estimates"]]
     if not entries or any(not _numbers(entry) for entry in entries):
         return Missing("not audited", f"the audit has no {name}", audit_command(shipped.run))
@@ -221,7 +228,7 @@ def _pooled(name: str, audits: list[dict[str, Any]], shipped: Evidence, backend:
         min(_end(entry, "low") for entry in entries),
         max(_end(entry, "high") for entry in entries),
         min(int(entry["n"]) for entry in entries),
-        str(entries[0]["of"]) + (f", {len(entries)} seeds" if len(entries) > 1 else ""),
+        str(entries[0]["of"]) + (f", {len(entries)} of {seeds} seeds" if seeds > 1 else ""),
         str(entries[0].get("meaning") or ""),
         noise=mean(known) if known else None,
     )

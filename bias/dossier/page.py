@@ -46,7 +46,7 @@ def front_sentence(on_front: dict[str, bool], yardstick: Yardstick | None, optio
     left = options - len(on_front)
     without = f" {left} of {options} lack one of the three and are not judged." if left else ""
     return (
-        f"On the front of accuracy (on {yardstick.test}), median latency and flip rate, by "
+        f"On the front of accuracy (on {yardstick.title}), median latency and flip rate, by "
         f"their estimates: {', '.join(front)}. No other is at least as good in all three and "
         f"better in one. Neighbours whose intervals overlap may change places.{without}"
     )
@@ -109,7 +109,7 @@ def _explorer(
 ) -> dict[str, Any]:
     """What the script draws; a figure that is missing is null. Ranked and drawn by accuracy on the
     yardstick, which is a metric of its own where it is not what the thresholds judge."""
-    ranked = {} if yardstick is None else {_RANKED: f"accuracy on {yardstick.test}"}
+    ranked = {} if yardstick is None else {_RANKED: f"accuracy on {yardstick.title}"}
     shades = colours(list(dict.fromkeys(option.candidate.name for option in options)))
     return {
         "across": ACROSS,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bias.dossier.candidates import Candidate
+from bias.dossier.candidates import Candidate, audited_sentence
 from bias.dossier.charts import reliability_chart
 from bias.dossier.evidence import Certified, Missing
 from bias.dossier.failures import Failures
@@ -34,9 +34,8 @@ def candidates_section(candidates: Sequence[Candidate]) -> Section:
             if each.evidence[0].weights is None
             else (f"seed {facts['training']['seed']}, weights {each.evidence[0].weights[:12]}")
         )
-        sources = ", ".join(map(source_name, facts["data"]["sources"]))
         rows.append((each.name, each.shipped.title, facts["architecture"],
-                     parameters(facts["parameters"]["total"]), sources,
+                     parameters(facts["parameters"]["total"]), each.sources,
                      number(facts["data"]["train_reviews"]), seeds, ships))  # fmt: skip
     columns = ("candidate", "model", "architecture", "parameters", "trained on", "reviews",
                "seeds", "to be shipped")  # fmt: skip
@@ -52,7 +51,7 @@ def quality_section(candidates: Sequence[Candidate]) -> Section:
     for each in candidates:
         for test in each.tests:
             accuracy, error = each.figure(test, "accuracy"), each.figure(test, "calibration_error")
-            rows.append((each.name, test, "in" if each.is_in_domain(test) else "out",
+            rows.append((each.name, test, each.domain(test),
                          METRICS["accuracy"].text(accuracy),
                          METRICS["calibration_error"].text(error), accuracy.n,
                          len(each.runs), _spread(each, test)))  # fmt: skip
@@ -213,8 +212,8 @@ def bias_section(options: Sequence[Option]) -> Section:
 
 
 def _audit_findings(options: Sequence[Option]) -> tuple[str, ...]:
-    lines = []
     candidates = {option.candidate.name: option.candidate for option in options}
+    lines = [line for each in candidates.values() if (line := audited_sentence(each))]
     reviews: dict[str, None] = {}
     for name, candidate in candidates.items():
         for evidence in candidate.evidence:

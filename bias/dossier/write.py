@@ -131,14 +131,14 @@ def _files(dossier: Dossier, folder: Path) -> list[str]:
 def _cards(dossier: Dossier) -> dict[tuple[str, Path], str]:
     """(name, bundle's folder) -> card, for each run that has a bundle."""
     names = card_names([run for each in dossier.candidates for run in each.runs])
+    contexts = [each.context for each in dossier.recommendations]
     cards = {}
     for candidate in dossier.candidates:
-        own = [option for option in dossier.options if option.candidate is candidate]
         for evidence in candidate.evidence:
             if evidence.weights is not None:
                 name = names[evidence.run.folder]
                 cards[name, evidence.bundle] = model_card(
-                    candidate, evidence, own, dossier.recommendations, name
+                    candidate.alone(evidence), contexts, name, len(candidate.runs)
                 )
     return cards
 
@@ -150,8 +150,7 @@ def as_json(dossier: Dossier) -> dict[str, Any]:
         "rules": RULES,
         "price_per_hour": dossier.price,
         "currency": dossier.currency or None,
-        "yardstick": dossier.yardstick and {"test": dossier.yardstick.test,
-                                            "candidates": sorted(dossier.yardstick.members)},
+        "yardstick": dossier.yardstick and _yardstick(dossier.yardstick),
         "candidates": [_candidate(each, dossier) for each in dossier.candidates],
         "options": [
             {"name": o.name, "candidate": o.candidate.name, "backend": o.backend,
@@ -171,17 +170,25 @@ def as_json(dossier: Dossier) -> dict[str, Any]:
     return content
 
 
+def _yardstick(yardstick: Yardstick) -> dict[str, Any]:
+    """`test` is what it was under this version: the one test, and null where it is of several."""
+    only = yardstick.tests[0] if len(yardstick.tests) == 1 else None
+    return {"test": only, "tests": yardstick.tests, "candidates": sorted(yardstick.members)}
+
+
 def _candidate(candidate: Candidate, dossier: Dossier) -> dict[str, Any]:
     seconds = [total_seconds(run.facts["time"]) for run in candidate.runs]
     return {
         "name": candidate.name,
         "runs": [run.folder.name for run in candidate.runs],
         "seeds": [run.facts["training"]["seed"] for run in candidate.runs],
+        "audited_seeds": candidate.audited,
         "shipped_weights_sha256": candidate.evidence[0].weights,
         "training_seconds": seconds,
         "cost": None if dossier.price is None else sum(seconds) / 3600 * dossier.price,
         "tests": {
-            test: {"in_domain": candidate.is_in_domain(test), "rows": candidate.rows_key(test),
+            test: {"in_domain": candidate.is_in_domain(test), "domain": candidate.domain(test),
+                   "rows": candidate.rows_key(test),
                    "accuracy": candidate.figure(test, "accuracy"),
                    "calibration_error": candidate.figure(test, "calibration_error"),
                    "reliability": reliability(candidate.answers[test])

@@ -30,7 +30,8 @@ def run_table(results: dict[str, Any]) -> str:
     tests = _tests(results["runs"])
     best = max((_mean(_best(runs)) for runs in grouped.values()), default=math.nan)
     header = ["", "experiment", "model", "seeds", "parameters", "best validation (iteration)",
-              *(name if inside else f"{name} (out of domain)" for name, inside in tests.items()),
+              *(name if inside else f"{name} ({_outside(name, results['runs'])})"
+                for name, inside in tests.items()),
               "training", "evaluation", "memory"]  # fmt: skip
     rows = [_row(runs, list(tests), _mean(_best(runs)) == best) for runs in grouped.values()]
     return markdown(header, rows, first_right=3)
@@ -51,7 +52,7 @@ def _row(runs: Sequence[dict[str, Any]], tests: Sequence[str], best: bool) -> li
         parameters(results[0]["parameters"]["total"]),
         f"**{reached}**" if best else reached,
         *(_accuracy([r["tests"][test]["accuracy"] for r in results if test in r["tests"]])
-          for test in tests),
+          + (" °" if _seen(test, runs) else "") for test in tests),
         duration(_mean([r["time"]["train_seconds"] for r in results])),
         duration(_mean(evaluation)),
         size(_mean([r["memory"]["steady_bytes"] for r in results])),
@@ -80,6 +81,16 @@ def _tests(runs: Sequence[dict[str, Any]]) -> dict[str, bool]:
         for name, within in run.get("in_domain", {}).items():
             inside[name] = inside.get(name, False) or within
     return inside
+
+
+def _outside(test: str, runs: Sequence[dict[str, Any]]) -> str:
+    """Of a test from whose source no run has a label."""
+    return "out of domain" + ("; ° seen without labels" if _seen(test, runs) else "")
+
+
+def _seen(test: str, runs: Sequence[dict[str, Any]]) -> bool:
+    """Whether some run learned from texts of its source without labels; an older page is silent."""
+    return any(test in run.get("seen_without_labels", ()) for run in runs)
 
 
 def _best(runs: Sequence[dict[str, Any]]) -> list[float]:

@@ -134,6 +134,15 @@ def test_three_seeds_are_one_row_with_students_interval(results: dict[str, Any])
     assert "| 3 |" in row and "| **99.00% (" in row
 
 
+def test_a_run_that_saw_a_tests_texts_without_labels_is_marked(results: dict[str, Any]) -> None:
+    results = copy.deepcopy(results)
+    next(run for run in results["runs"] if run["experiment"] == "1-gru")["seen_without_labels"] = [
+        "imdb"]  # fmt: skip
+    header, _, *rows = run_table(results).splitlines()
+    assert "imdb (out of domain; ° seen without labels)" in header
+    assert [row.split("`")[1] for row in rows if "°" in row] == ["1-gru"]
+
+
 def test_the_table_is_sorted_and_has_every_finished_run_once(results: dict[str, Any]) -> None:
     rows = run_table(results).splitlines()[2:]
     numbers = [row.split("|")[1].strip() for row in rows]

@@ -7,7 +7,7 @@ from typing import Any
 
 from training.results.behaviour import baseline_bar, sentence, signs
 from training.results.comparisons import Comparison, compare
-from training.results.questions import data_key, in_domain
+from training.results.questions import data_key, in_domain, seen_without_labels
 from training.results.runs import Run
 from training.results.statistics import CONFIDENCE
 from training.results.wording import (
@@ -90,7 +90,8 @@ def speed(group: Sequence[Run]) -> list[Finding]:
 def generalisation(group: Sequence[Run]) -> list[Finding]:
     """The best on each test set, who cannot be told from it, and what leaving the domain costs."""
     tests = sorted({(not in_domain(r, t), t) for r in group for t in r.facts["tests"]})
-    found = [_best_on(group, test, "in" if not out else "out of") for out, test in tests]
+    found = [_best_on(group, test, _where(group, test) if out else "In domain")
+             for out, test in tests]  # fmt: skip
     inside = [test for out, test in tests if not out]
     outside = [test for out, test in tests if out]
     if inside:
@@ -103,7 +104,7 @@ def _best_on(group: Sequence[Run], test: str, domain: str) -> Finding:
     best = max(having, key=lambda run: _accuracy(run, test))
     stated = best.facts["tests"][test]
     accuracy = stated["accuracy"]
-    text = (f"{domain.capitalize()} domain, on `{test}` ({number(stated['n'])} reviews): "
+    text = (f"{domain}, on `{test}` ({number(stated['n'])} reviews): "
             f"`{best.label}` {'is best with' if len(having) > 1 else 'reached'} "
             f"{percent(accuracy['value'])} (95% interval {percent(accuracy['low'])} to "
             f"{percent(accuracy['high'])})")  # fmt: skip
@@ -119,8 +120,29 @@ def _best_on(group: Sequence[Run], test: str, domain: str) -> Finding:
         text += (f"; on the same rows it cannot be told from {listed(alike)}" if alike
                  else "; the interval of its lead over every other run is above 0")  # fmt: skip
     evidence = {"test": test, "n": stated["n"], "confidence": CONFIDENCE, "best": best.label,
-                "accuracy": accuracy, "against": against, "not_told_apart": alike}  # fmt: skip
-    return Finding("generalisation", f"{text}.", evidence)
+                "accuracy": accuracy, "against": against, "not_told_apart": alike,
+                "seen_without_labels": _seen(group, test)}  # fmt: skip
+    return Finding("generalisation", f"{text}.{_seen_sentence(group, test)}", evidence)
+
+
+def _seen(group: Sequence[Run], test: str) -> list[str]:
+    return [run.label for run in group
+            if test in run.facts["tests"] and seen_without_labels(run, test)]  # fmt: skip
+
+
+def _where(group: Sequence[Run], test: str) -> str:
+    """Of a test from whose source nobody has a label."""
+    having = [run for run in group if test in run.facts["tests"]]
+    return "Seen without labels" if len(_seen(group, test)) == len(having) else "Out of domain"
+
+
+def _seen_sentence(group: Sequence[Run], test: str) -> str:
+    """Whose result is not out of domain, where others' is."""
+    seen = _seen(group, test)
+    if not seen or _where(group, test) != "Out of domain":
+        return ""
+    return (f" Not out of domain for {listed(seen)}, which learned from texts of that source "
+            "without their labels.")  # fmt: skip
 
 
 def _domain_drop(group: Sequence[Run], inside: list[str], test: str) -> Finding | None:
@@ -136,8 +158,9 @@ def _domain_drop(group: Sequence[Run], inside: list[str], test: str) -> Finding 
     least, most = min(drops, key=lambda k: drops[k]), max(drops, key=lambda k: drops[k])
     text = (f"From {listed(inside)} to `{test}`, `{least}` loses least ({points(-drops[least])} "
             f"points) and `{most}` most ({points(-drops[most])} points), of the runs above "
-            f"{percent(bar)} in domain.")  # fmt: skip
-    return Finding("generalisation", text, {"test": test, "drops": drops, "bar": bar})
+            f"{percent(bar)} in domain.{_seen_sentence(group, test)}")  # fmt: skip
+    evidence = {"test": test, "drops": drops, "bar": bar, "seen_without_labels": _seen(group, test)}
+    return Finding("generalisation", text, evidence)
 
 
 def memory(group: Sequence[Run]) -> list[Finding]:

@@ -14,7 +14,7 @@ from training.results.comparisons import Comparison, Missing, compare_all
 from training.results.concepts import ATTENTION
 from training.results.curves import SMOOTHING, accuracy_and_cost, learning_curves
 from training.results.findings import TOPICS, Finding, groups_of, overview
-from training.results.questions import QUESTIONS, SETTINGS, in_domain
+from training.results.questions import QUESTIONS, SETTINGS, in_domain, seen_without_labels
 from training.results.runs import Run
 from training.results.statistics import CONFIDENCE, POWER, RESAMPLES, SEED
 from training.results.table import (
@@ -127,6 +127,8 @@ def _run_entry(run: Run) -> dict[str, Any]:
     }
     if run.finished:
         entry["in_domain"] = {test: in_domain(run, test) for test in run.facts["tests"]}
+        entry["seen_without_labels"] = [test for test in run.facts["tests"]
+                                        if seen_without_labels(run, test)]  # fmt: skip
         entry["result"] = run.facts
     return entry
 
@@ -190,7 +192,9 @@ def _comparisons(page: Page) -> list[str]:
     if not page.comparisons:
         return []
     title = f"All comparisons one by one ({number(len(page.comparisons))})"
-    return _folded(title, comparison_table(page.comparisons), f"*Table 3.* {COMPARISON_CAPTION}")
+    return _folded(
+        title, comparison_table(page.comparisons, page.runs), f"*Table 3.* {COMPARISON_CAPTION}"
+    )
 
 
 def _folded(title: str, *parts: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The questions that runs answer, and which run is held against which."""
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ EXPERIMENTS = {
 }
 """A role and the experiment that plays it, for the command that makes a missing run."""
 
+IN_DOMAIN, SEEN, OUT_OF_DOMAIN = "in domain", "seen without labels", "out of domain"
 BASELINES = ("tfidf", "ngram-bag")
 _SCRATCH = ("1", "2", "3", "4", "5")
 _PRETRAINED = ("6-frozen", "6-finetuned")
@@ -78,6 +80,35 @@ def in_domain(run: Run, test: str) -> bool:
     names = {part["source"] for part in parts if part["part"] == "train"}
     names = names or {source_name(source).split(":")[0] for source in data.get("sources", ())}
     return test in names
+
+
+def seen_without_labels(run: Run, test: str) -> bool:
+    """Whether texts of a test set's source were learned from, and no label of them: such a test is
+    neither in domain nor out of it. Where only the source's name is the same it counts as seen."""
+    if in_domain(run, test):
+        return False
+    names = {_set_name(given) for given in run.unlabelled}
+    names |= {_set_name(other) for other in run.tests
+              if any(_one_place(other, given) for given in run.unlabelled)}  # fmt: skip
+    return any(test == name or re.fullmatch(rf"{re.escape(name)}-\d+", test) for name in names)
+
+
+def domain(run: Run, test: str) -> str:
+    """`in domain`, `seen without labels` or `out of domain`."""
+    if in_domain(run, test):
+        return IN_DOMAIN
+    return SEEN if seen_without_labels(run, test) else OUT_OF_DOMAIN
+
+
+def _set_name(given: str) -> str:
+    """What its test set is called, apart from the number behind it where two share a name."""
+    return source_name(given).split(":")[0]
+
+
+def _one_place(test: str, unlabelled: str) -> bool:
+    """Whether one is the other or lies in it, such as `unsupervised.parquet` beside the tests."""
+    a, b = PurePosixPath(test), PurePosixPath(unlabelled)
+    return a.is_relative_to(b) or b.is_relative_to(a)
 
 
 @dataclass(frozen=True)

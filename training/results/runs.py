@@ -64,6 +64,8 @@ class Run:
     """`step`, `reviews`, `loss`, `accuracy`, `train_loss`, `train_accuracy`, each (K,); NaN where
     the run did not say."""
     result: dict[str, Any] | None
+    unlabelled: tuple[str, ...] = ()
+    """Sources of texts without labels (`distill.unlabelled`), as the run was given them."""
 
     @property
     def finished(self) -> bool:
@@ -154,6 +156,7 @@ def read_run(folder: Path) -> Run:
         train=train,
         validation=validation,
         result=result,
+        unlabelled=_unlabelled(config),
     )
 
 
@@ -239,6 +242,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML: {one_line(error)}") from None
     return config if isinstance(config, dict) else {}
+
+
+def _unlabelled(config: dict[str, Any]) -> tuple[str, ...]:
+    distill = config.get("distill")
+    given = distill.get("unlabelled") if isinstance(distill, dict) else None
+    return tuple(map(str, given)) if isinstance(given, list) else ()
 
 
 def _data_settings(path: Path) -> list[str]:

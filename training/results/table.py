@@ -1,12 +1,12 @@
 """The tables: of all runs, of their quality, and of the comparisons."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from rich.table import Table
 
 from training.results.comparisons import Comparison
 from training.results.findings import groups_of
-from training.results.questions import in_domain
+from training.results.questions import IN_DOMAIN, SEEN, domain, seen_without_labels
 from training.results.runs import Run
 from training.results.wording import (
     duration,
@@ -30,11 +30,12 @@ CAPTION = (
     "iteration (optimiser step) that reached it, which is the checkpoint that was kept; bold: the "
     "best among runs that learned from the same data. **Test** columns: accuracy of that "
     "checkpoint with its 95% interval (Wilson); out of domain: no training review comes from "
-    "there. **Training**: wall-clock time of the optimiser steps alone. **Evaluation**: that of "
-    "all validations during training, and of the best checkpoint's tests. **Memory**: "
-    "steady state, the median over the later half of training, allocated on the accelerator, or of "
-    "the whole process (marked *process*) on CPU. **Reviews/s**: training throughput, "
-    "evaluation not counted."
+    "there; °: the run learned from texts of that source without their labels, which is neither in "
+    "domain nor out of it. **Training**: wall-clock time of the optimiser steps alone. "
+    "**Evaluation**: that of all validations during training, and of the best checkpoint's tests. "
+    "**Memory**: steady state, the median over the later half of training, allocated on the "
+    "accelerator, or of the whole process (marked *process*) on CPU. **Reviews/s**: training "
+    "throughput, evaluation not counted."
 )
 QUALITY_CAPTION = (
     "The same checkpoints, each value with its 95% interval: F1 of the positive class, "
@@ -102,13 +103,19 @@ def _row(run: Run, tests: Sequence[str], best: bool) -> list[str]:
         settings(run),
         parameters(total) + (f" ({parameters(learning)})" if learning < total else ""),
         f"**{reached}**" if best else reached,
-        *(percent_interval(facts["tests"][t]["accuracy"]) if t in facts["tests"] else "–"
-          for t in tests),
+        *(_tested(run, test) for test in tests),
         duration(facts["time"]["train_seconds"]),
         _evaluation(facts["time"]),
         held + process,
         number(facts["throughput"]["reviews_per_second"]),
     ]  # fmt: skip
+
+
+def _tested(run: Run, test: str) -> str:
+    if test not in run.facts["tests"]:
+        return "–"
+    mark = " °" if seen_without_labels(run, test) else ""
+    return percent_interval(run.facts["tests"][test]["accuracy"]) + mark
 
 
 def _evaluation(time: dict[str, float]) -> str:
@@ -119,7 +126,12 @@ def _evaluation(time: dict[str, float]) -> str:
 
 def _with_domain(test: str, runs: Sequence[Run]) -> str:
     having = [run for run in runs if run.finished and test in run.facts["tests"]]
-    return test if any(in_domain(run, test) for run in having) else f"{test} (out of domain)"
+    domains = {domain(run, test) for run in having}
+    if IN_DOMAIN in domains:
+        return test
+    if SEEN not in domains:
+        return f"{test} (out of domain)"
+    return f"{test} ({'°' if len(domains) == 1 else 'out of domain; °'} seen without labels)"
 
 
 def model_name(run: Run) -> str:
@@ -172,15 +184,28 @@ def _only(c: Comparison) -> str:
     return f"{number(c.only_left)} / {number(c.only_right)}"
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> str:
-    """One row a comparison."""
+def _where(c: Comparison, seen: Container[tuple[str, str]]) -> str:
+    if c.in_domain:
+        return ""
+    sides = ("first", c.left), ("second", c.right)
+    having = [side for side, label in sides if (label, c.test) in seen]
+    if not having:
+        return " (out of domain)"
+    who = "both" if len(having) == 2 else f"the {having[0]}"
+    return f" (seen without labels by {who})"
+
+
+def comparison_table(comparisons: Sequence[Comparison], runs: Sequence[Run] = ()) -> str:
+    """One row a comparison; `runs`: who of the two saw a test's texts without labels."""
+    seen = {(run.label, test) for run in runs if run.finished for test in run.facts["tests"]
+            if seen_without_labels(run, test)}  # fmt: skip
     header = ["first", "second", "test set", "difference", "only first / only second", "p",
               "p, question", "p, page", "detectable", "shown"]  # fmt: skip
     rows = [
         [
             f"`{c.left}`",
             f"`{c.right}`",
-            c.test + ("" if c.in_domain else " (out of domain)"),
+            c.test + _where(c, seen),
             f"{points(c.difference)} ({points(c.low)} to {points(c.high)})",
             _only(c),
             p_value(c.p),

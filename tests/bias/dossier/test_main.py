@@ -156,6 +156,64 @@ def test_cards_are_the_hubs_and_hold_the_measured_figures(whole: MakeRun, tmp_pa
         assert "flip rate on eager: 1.00% [0.50, 2.00]" in card.text
 
 
+def test_a_card_says_of_its_own_bundle_alone_what_was_measured(
+    whole: MakeRun, make_run: MakeRun, tmp_path: Path
+) -> None:
+    """Seed 0 was audited and timed; seed 1, better on every test, was not."""
+    runs = [whole("gru-0", experiment="gru", accuracy=0.92),
+            make_run("gru-1", experiment="gru", seed=1, accuracy=0.93)]  # fmt: skip
+    assert main([*map(str, runs), "--output", str(tmp_path / "out"), "--no-texts"]) == 0
+    own, other = (ModelCard.load(tmp_path / "out" / "cards" / f"gru-{s}" / "README.md").text
+                  for s in range(2))  # fmt: skip
+    assert "flip rate on eager: 1.00% [0.50, 2.00]" in own
+    assert "**Ranking reviews for display**: passes (3 of 3 thresholds shown, on onnx)" in own
+    assert "flip rate on" not in other and "swaps without meaning" not in other
+    assert ("Bias was not measured: there is no audit. Audit it: "
+            f"`python -m bias {runs[1]}/best --output {runs[1]}/audit`.") in other  # fmt: skip
+    assert ("**Ranking reviews for display**: does not pass (1 of 3 thresholds shown; not measured:"
+            " latency, p99, flip rate)") in other  # fmt: skip
+    assert "The dossier judges 2 seeds together" in other
+
+
+def test_tests_seen_without_labels_are_named_so_in_page_and_card(
+    whole: MakeRun, tmp_path: Path
+) -> None:
+    seen = whole("gru", config={"distill": {"unlabelled": ["data/films", "data/shop"]}})
+    assert main([str(seen), str(whole("bert")), "--output", str(tmp_path / "out"),
+                 "--no-texts"]) == 0  # fmt: skip
+    markdown = (tmp_path / "out" / "dossier.md").read_text()
+    assert "| gru | films | seen without labels |" in markdown
+    assert "| bert | films | out of domain |" in markdown
+    assert "| ? seen without labels |" in markdown  # where a use asks for accuracy out of domain
+    assert "| shop; without labels: films, shop |" in markdown
+    page = (tmp_path / "out" / "dossier.html").read_text()
+    assert "seen without labels: gru" in page and "out of domain: bert" in page
+    card = ModelCard.load(tmp_path / "out" / "cards" / "gru" / "README.md")
+    assert "| films | seen without labels |" in card.text
+    assert "- data: 5,000 reviews of shop; without labels: films, shop" in card.text
+    names = {result.dataset_name for result in card.data.eval_results}
+    assert names == {"shop (in domain)", "films (seen without labels)"}
+    domains = {each["name"]: each["tests"]["films"]["domain"]
+               for each in _json(tmp_path / "out")["candidates"]}  # fmt: skip
+    assert domains == {"gru": "seen without labels", "bert": "out of domain"}
+
+
+def test_the_dossier_says_of_how_many_seeds_bias_was_measured(
+    whole: MakeRun, make_run: MakeRun, tmp_path: Path
+) -> None:
+    runs = [whole("gru-0", experiment="gru"), make_run("gru-1", experiment="gru", seed=1),
+            make_run("gru-2", experiment="gru", seed=2), whole("alone")]  # fmt: skip
+    assert main([*map(str, runs), "--output", str(tmp_path / "out"), "--no-texts"]) == 0
+    markdown = (tmp_path / "out" / "dossier.md").read_text()
+    assert "gru: bias was measured of 1 of its 3 seeds (seed 0)" in markdown
+    assert "alone: bias was measured of" not in markdown
+    content = _json(tmp_path / "out")
+    audited = {each["name"]: each["audited_seeds"] for each in content["candidates"]}
+    assert audited == {"gru": [0], "alone": [0]}
+    figures = {o["name"]: o["figures"]["flip_rate"]["of"] for o in content["options"]}
+    assert figures["gru on onnx"] == "pairs, 1 of 3 seeds" and figures["alone on onnx"] == "pairs"
+
+
 def test_a_bundle_with_its_card_still_loads(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run("gru", certified=())
     arguments = {"vocabulary_size": 8, "embedding_size": 4, "hidden_size": 4}
@@ -177,7 +235,8 @@ def test_runs_tested_on_different_rows_are_said_to_be_incomparable(
     markdown = (tmp_path / "out" / "dossier.md").read_text()
     assert "shop is not the same rows for all: comparable are only those named together" in markdown
     assert "films was not asked of c." in markdown
-    assert _json(tmp_path / "out")["yardstick"] == {"test": "shop", "candidates": ["a", "c"]}
+    assert _json(tmp_path / "out")["yardstick"] == {
+        "test": "shop", "tests": ["shop"], "candidates": ["a", "c"]}  # fmt: skip
 
 
 @pytest.mark.parametrize(

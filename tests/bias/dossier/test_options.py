@@ -133,6 +133,17 @@ def test_without_tests_of_a_kind_the_figure_is_missing(whole: MakeRun) -> None:
     assert "--test SOURCE" in _missing(option, "out_of_domain_accuracy").why
 
 
+def test_a_test_whose_texts_were_seen_without_labels_is_not_out_of_domain(whole: MakeRun) -> None:
+    seen: dict[str, Any] = {"config": {"distill": {"unlabelled": ["data/films"]}}}
+    missing = _missing(_options(whole("one", **seen))["onnx"], "out_of_domain_accuracy")
+    assert missing.short == "seen without labels"
+    assert "texts of films were seen without labels" in missing.why
+    tests = {"shop": 0.0, "films": -0.1, "books": -0.05}
+    option = _options(whole("two", tests=tests, **seen))["onnx"]
+    assert _estimate(option, "out_of_domain_accuracy").value == pytest.approx(0.87)  # of books
+    assert _estimate(option, "accuracy").value == pytest.approx(0.92)  # and films is not in domain
+
+
 def test_of_several_tests_the_worst_counts(whole: MakeRun) -> None:
     option = _options(whole("gru", tests={"shop": 0.0, "films": -0.1, "books": -0.05}))["onnx"]
     assert _estimate(option, "out_of_domain_accuracy").value == pytest.approx(0.82)

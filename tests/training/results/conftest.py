@@ -53,6 +53,7 @@ class FakeRun:
     underfits: bool = False
     spikes: bool = False
     finished: bool = True
+    unlabelled: tuple[str, ...] = ()
     answers: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     """Right answers of a test set, where a test needs to know each."""
 
@@ -85,6 +86,7 @@ class FakeRun:
             "model": {"architecture": self.architecture, "arguments": self.arguments},
             "data": {"sources": list(self.sources), "tests": ["data/imdb"]},
             "train": {"batch_size": self.batch},
+            "distill": {"unlabelled": list(self.unlabelled)},
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
 

@@ -9,7 +9,7 @@ import pytest
 from training.config import experiment_names
 from training.results.answers import what_follows
 from training.results.comparisons import compare, compare_all
-from training.results.questions import EXPERIMENTS, in_domain, source_name
+from training.results.questions import EXPERIMENTS, domain, in_domain, source_name
 from training.results.runs import read_run, read_runs
 from training.results.table import comparison_table
 
@@ -201,6 +201,23 @@ def test_a_test_set_of_no_training_source_is_out_of_domain(write_run):
     run = read_run(write_run("a", sources=("x/amazon_polarity", "embedded:500")))
     domains = {name: in_domain(run, name) for name in ("amazon_polarity", "embedded", "imdb")}
     assert domains == {"amazon_polarity": True, "embedded": True, "imdb": False}
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "wanted"),
+    [
+        ("data/imdb", "seen without labels"),
+        ("elsewhere/imdb/", "seen without labels"),  # by its name
+        ("data/imdb/unsupervised.parquet", "seen without labels"),  # by its place
+        ("data/amazon_domains", "out of domain"),
+    ],
+)
+def test_texts_seen_without_labels_are_neither_in_domain_nor_out_of_it(
+    write_run, unlabelled, wanted
+):
+    run = read_run(write_run("a", unlabelled=(unlabelled,)))
+    domains = [domain(run, name) for name in ("imdb", "imdb-2", "imdb2", "amazon_domains")]
+    assert domains == [wanted, wanted, "out of domain", "in domain"]
 
 
 def test_the_report_of_the_data_settles_what_is_in_domain(write_run):

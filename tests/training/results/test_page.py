@@ -14,7 +14,7 @@ from training.results.findings import overview
 from training.results.page import as_json, as_markdown, make_page, write_page
 from training.results.runs import read_runs
 from training.results.style import looks
-from training.results.table import run_table
+from training.results.table import comparison_table, run_table
 
 # A figure may stand in percent, in points, in minutes, hours, MiB, GiB or millions.
 SCALES = (1, 100, 1 / 60, 1 / 3600, 2.0**-20, 2.0**-30, 1e-6)
@@ -130,6 +130,29 @@ def test_the_table_has_what_the_result_says(write_run):
     assert row[3] == "1.23 M"
     assert row[5] == "90.00% (88.69 to 91.31)"  # 1.96·√(0.9·0.1/2000) is 1.31 points
     assert row[8:] == ["4.0 min", "12.0 s, 7.5 s", "900 MiB *process*", "250"]
+
+
+def test_who_saw_a_tests_texts_without_labels_is_said_wherever_out_of_domain_is(write_run):
+    paths = [
+        write_run("1", accuracy=0.9, unlabelled=("data/imdb",)),
+        write_run("2", accuracy=0.85, experiment="2-gru-attention", number=2),
+    ]
+    page = make_page(read_runs(paths))
+    header, _, *rows = run_table(page.runs).splitlines()
+    assert "| test: imdb (out of domain; ° seen without labels) |" in header
+    assert [("°" in row) for row in rows] == [True, False]
+    (best,) = (f for f in page.findings
+               if f.topic == "generalisation" and "on `imdb` (" in f.text)  # fmt: skip
+    assert "Not out of domain for `1-gru`, which learned from texts of that source" in best.text
+    assert best.evidence["seen_without_labels"] == ["1-gru"]
+    table = comparison_table(page.comparisons, page.runs)
+    assert "| imdb (seen without labels by the first) |" in table
+    entries = {e["label"]: e for e in as_json(page, {})["runs"]}
+    assert entries["1-gru"]["seen_without_labels"] == ["imdb"]
+    assert entries["2-gru-attention"]["seen_without_labels"] == []
+    alone = make_page(read_runs(paths[:1]))
+    assert "| test: imdb (° seen without labels) |" in run_table(alone.runs)
+    assert not any("out of domain" in f.text.lower() for f in alone.findings)
 
 
 def test_the_fastest_and_those_worth_their_time_are_found(write_run):
