@@ -6,7 +6,7 @@ apart, since a yes to one is often taken for a yes to another:
 1. Would other sentences show it? Signs are flipped by template or review (`sentences_p`).
 2. Would other words for the same group show it? In templates, where every term stands in every
    sentence, terms are exchanged between the groups, or flipped in pairs where they belong together
-   (`terms_p`). A model that has quirks about single names fails 1 and passes 2.
+   (`terms_p`). A model that has quirks about single names says yes to 1 and no to 2.
 3. Is it more than swapping words does anyway? Of as many swaps without meaning as the group has
    words, the mean is as large as `noise` in 5 of 100 draws; for flips it is their share.
 """
@@ -78,7 +78,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A group against its reference in one kind of text. p-values are not yet corrected."""
+    """A group against its reference in one kind of text. `sentences_p` and `terms_p` are raw;
+    corrected over all groups are `probability.p` and `terms_p_holm`."""
 
     source: str
     axis: str
@@ -90,11 +91,12 @@ class Comparison:
     sentences_p: float
     terms_p: float | None
     least_terms_p: float | None
-    """The smallest that so few terms can give: where it is over 0.05, they cannot tell."""
+    """The smallest raw one that so few terms can give: over 0.05, they cannot tell."""
+    terms_p_holm: float | None = None
 
     @property
     def verdict(self) -> str:
-        """What may be said, from the corrected p, the noise and the terms."""
+        """What may be said, from both corrected p-values and the noise."""
         assert self.probability.p is not None
         if self.probability.p >= 0.05:
             return "none found"
@@ -102,7 +104,7 @@ class Comparison:
             self.probability.noise
         ):
             return "within the noise of any swap"
-        if self.terms_p is None or self.terms_p >= 0.05:
+        if self.terms_p_holm is None or self.terms_p_holm >= 0.05:
             return "for these words"
         return "for the group"
 
@@ -128,7 +130,8 @@ def score(pairs: Sequence[Pair], probabilities: Probabilities) -> Scored:
 
 
 def comparisons(scored: Scored) -> list[Comparison]:
-    """Every group of every axis in either kind of text, Holm-corrected over all of them."""
+    """Every group of every axis in either kind of text. Holm-corrected over all of them is the p
+    for other sentences, and over those that have one, the p for other words."""
     controls = scored.where(lambda pair: pair.axis == CONTROL).by("source", "kind")
     nothing = scored.where(lambda pair: False)
     made = []
@@ -137,8 +140,10 @@ def comparisons(scored: Scored) -> list[Comparison]:
     ):
         first = part.pairs[0]
         made.append(_comparison(part, controls.get((first.source, first.kind), nothing)))
-    corrected = stats.holm([each.sentences_p for each in made])
-    return [_with_p(each, p) for each, p in zip(made, corrected, strict=True)]
+    sentences = stats.holm([each.sentences_p for each in made])
+    by_terms = {i: p for i, each in enumerate(made) if (p := each.terms_p) is not None}
+    terms = dict(zip(by_terms, stats.holm(list(by_terms.values())), strict=True))
+    return [_corrected(each, sentences[i], terms.get(i)) for i, each in enumerate(made)]
 
 
 def gaps(scored: Scored) -> list[Gap]:
@@ -273,8 +278,9 @@ def _range_inference(
     return float(low), float(high), (beyond + 1) / (rounds + 1)
 
 
-def _with_p(comparison: Comparison, p: float) -> Comparison:
-    return replace(comparison, probability=replace(comparison.probability, p=p))
+def _corrected(comparison: Comparison, sentences: float, terms: float | None) -> Comparison:
+    probability = replace(comparison.probability, p=sentences)
+    return replace(comparison, probability=probability, terms_p_holm=terms)
 
 
 def _logit(probabilities: Floats) -> Floats:

@@ -158,7 +158,7 @@ def _table(compared: Sequence[Comparison], source: str) -> Table:
         if each.source != source:
             continue
         found = each.probability
-        terms = "–" if each.terms_p is None else f"{each.terms_p:.3f}"
+        terms = "–" if each.terms_p_holm is None else f"{each.terms_p_holm:.3f}"
         if each.least_terms_p is not None and each.least_terms_p > 0.05:
             terms += f" (≥ {each.least_terms_p:.2f})"
         rows.append((
@@ -170,11 +170,13 @@ def _table(compared: Sequence[Comparison], source: str) -> Table:
     return Table(
         f"Every group against its reference, in {source}",
         ("axis", "group", "found", "mean Δp", "mean Δlogit", "flip rate", "flips by noise",
-         "Δp by noise", "p, other sentences (Holm)", "p, other words", "detectable Δp", "pairs"),
+         "Δp by noise", "p, other sentences (Holm)", "p, other words (Holm)", "detectable Δp",
+         "pairs"),
         tuple(rows),
         "Δ is the group's less the reference's; positive: read as more positive. Intervals are "
-        f"95%, by {'review' if source == REVIEWS else 'template'}. A p for other words that cannot "
-        "fall under 0.05 with so few words says so (≥).",
+        f"95%, by {'review' if source == REVIEWS else 'template'}. Either p is corrected over all "
+        "groups of this audit. A p for other words that cannot fall under 0.05 with so few words, "
+        "even uncorrected, says so (≥).",
     )  # fmt: skip
 
 
