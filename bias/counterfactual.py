@@ -109,17 +109,6 @@ class Comparison:
         return "for the group"
 
 
-@dataclass(frozen=True)
-class Gap:
-    """Of all groups of an axis, the reference among them, the two that lie furthest apart."""
-
-    source: str
-    axis: str
-    highest: str
-    lowest: str
-    estimate: Estimate
-
-
 def score(pairs: Sequence[Pair], probabilities: Probabilities) -> Scored:
     """Ask for both texts of every pair."""
     return Scored(
@@ -132,7 +121,7 @@ def score(pairs: Sequence[Pair], probabilities: Probabilities) -> Scored:
 def comparisons(scored: Scored) -> list[Comparison]:
     """Every group of every axis in either kind of text. Holm-corrected over all of them is the p
     for other sentences, and over those that have one, the p for other words."""
-    controls = scored.where(lambda pair: pair.axis == CONTROL).by("source", "kind")
+    controls = controls_by_kind(scored)
     nothing = scored.where(lambda pair: False)
     made = []
     for part in (
@@ -144,12 +133,6 @@ def comparisons(scored: Scored) -> list[Comparison]:
     by_terms = {i: p for i, each in enumerate(made) if (p := each.terms_p) is not None}
     terms = dict(zip(by_terms, stats.holm(list(by_terms.values())), strict=True))
     return [_corrected(each, sentences[i], terms.get(i)) for i, each in enumerate(made)]
-
-
-def gaps(scored: Scored) -> list[Gap]:
-    """The largest difference between two groups of each axis, in mean probability."""
-    rest = scored.where(lambda pair: pair.axis != CONTROL)
-    return [_gap(part) for part in rest.by("source", "axis").values()]
 
 
 def pooled_flips(scored: Scored, source: str, control: bool) -> Estimate | None:
@@ -190,22 +173,39 @@ def _comparison(chosen: Scored, matched: Scored) -> Comparison:
 
 
 def _mean_noise(controls: Scored, chosen: Scored) -> float | None:
-    """95th percentile of the absolute mean of random control swaps, as many as there are terms.
-
-    A control swap's sign means nothing, so that each is drawn in either direction.
-    """
+    """95th percentile of the absolute mean of random control swaps, as many as there are terms."""
     if not controls.pairs:
         return None
-    means = np.array([
-        part.differences.mean() for part in controls.by("group", "term", "reference_term").values()
-    ])  # fmt: skip
-    terms = {pair.term for pair in chosen.pairs}
+    means = control_means(controls)
+    count = noise_terms(means, chosen, {pair.term for pair in chosen.pairs})
+    drawn = random_means(means, count, np.random.default_rng(0))
+    return float(np.quantile(np.abs(drawn), 0.95))
+
+
+def controls_by_kind(scored: Scored) -> dict[tuple[str, ...], Scored]:
+    """The swaps without meaning, by source and kind."""
+    return scored.where(lambda pair: pair.axis == CONTROL).by("source", "kind")
+
+
+def control_means(controls: Scored) -> Floats:
+    """The mean difference of every swap of two words (S,)."""
+    swaps = controls.by("group", "term", "reference_term").values()
+    return np.array([part.differences.mean() for part in swaps])
+
+
+def noise_terms(means: Floats, chosen: Scored, terms: set[str]) -> int:
+    """Of how many control swaps the mean is as steady as that of a group of these terms."""
     # the gendered words of reviews are as mixed as the synonyms: all of them are one draw
-    count = len(means) if chosen.pairs[0].kind == WORDS else len(terms)
-    generator = np.random.default_rng(0)
+    return len(means) if chosen.pairs[0].kind == WORDS else len(terms)
+
+
+def random_means(means: Floats, count: int, generator: np.random.Generator) -> Floats:
+    """Means of `count` random control swaps (NOISE_DRAWS,), each in either direction, since its
+    sign means nothing."""
     drawn = generator.choice(means, (NOISE_DRAWS, count))
     signs = generator.integers(0, 2, drawn.shape) * 2 - 1
-    return float(np.quantile(np.abs((drawn * signs).mean(1)), 0.95))
+    average: Floats = (drawn * signs).mean(1)
+    return average
 
 
 def _terms_p(chosen: Scored) -> tuple[float | None, float | None]:
@@ -230,52 +230,6 @@ def _means(values: Floats, terms: list[str]) -> list[float]:
         float(np.mean([values[i] for i in rows]))
         for _, rows in groupby(order, key=lambda i: terms[i])
     ]
-
-
-def _gap(chosen: Scored) -> Gap:
-    names = sorted({pair.group for pair in chosen.pairs})
-    clusters = sorted(set(chosen.clusters))
-    sums = np.zeros((len(clusters), len(names)))  # (C, G)
-    counts = np.zeros_like(sums)
-    rows = {cluster: row for row, cluster in enumerate(clusters)}
-    columns = {name: column for column, name in enumerate(names)}
-    for pair, difference in zip(chosen.pairs, chosen.differences, strict=True):
-        sums[rows[pair.cluster], columns[pair.group]] += difference
-        counts[rows[pair.cluster], columns[pair.group]] += 1
-    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-    means = np.concatenate([np.zeros((len(clusters), 1)), means], axis=1)  # the reference's first
-    labels = [chosen.pairs[0].reference, *names]
-    # every group stands in a cluster equally often, but not every cluster makes as many pairs
-    weights = counts.sum(1) / counts.sum()  # (C,)
-    average = weights @ means
-    low, high, p = _range_inference(means, weights)
-    estimate = Estimate(
-        "group_gap", float(average.max() - average.min()), low, high, len(chosen.pairs),
-        f"pairs from {len(clusters)} {chosen.pairs[0].source}",
-        "largest difference between two groups' mean probability of positive", p=p,
-    )  # fmt: skip
-    first = chosen.pairs[0]
-    return Gap(first.source, first.axis, labels[int(average.argmax())],
-               labels[int(average.argmin())], estimate)  # fmt: skip
-
-
-def _range_inference(
-    means: Floats, weights: Floats, rounds: int = 2000
-) -> tuple[float, float, float]:
-    """Bootstrap interval of the range of G columns' weighted means over C clusters, and the p-value
-    of groups being exchangeable within every cluster."""
-    count, _ = means.shape
-    if count < 3:
-        return math.nan, math.nan, 1.0
-    generator = np.random.default_rng(0)
-    drawn = generator.multinomial(count, np.full(count, 1 / count), rounds) * weights  # (R, C)
-    resampled = drawn @ means / drawn.sum(1, keepdims=True)
-    low, high = np.quantile(np.ptp(resampled, axis=1), [0.025, 0.975])
-    observed = np.ptp(weights @ means) * (1 - 1e-9)
-    beyond = sum(
-        bool(np.ptp(weights @ generator.permuted(means, axis=1)) >= observed) for _ in range(rounds)
-    )
-    return float(low), float(high), (beyond + 1) / (rounds + 1)
 
 
 def _corrected(comparison: Comparison, sentences: float, terms: float | None) -> Comparison:
