@@ -108,14 +108,14 @@ def group_changes(base: Scored, other: Scored) -> list[GroupChange]:
 
 
 def _answers(base: Scored, other: Scored) -> tuple[NDArray[np.float64], Estimate]:
-    """|Δp| of every text (T,), and the share of texts with another label."""
+    """|Δp| of every text (T,), and the share of texts with another label, by template or review."""
     first, second = _by_text(base), _by_text(other)
-    left = np.array(list(first.values()))
-    right = np.array([second[text] for text in first])
-    differ = (left >= 0.5) != (right >= 0.5)
-    share = float(differ.mean())
+    left, right = np.array(list(first.values())), np.array([second[text] for text in first])
+    clusters = _clusters(base)
+    differ = stats.clustered((left >= 0.5) != (right >= 0.5), [clusters[text] for text in first])
     return np.abs(left - right), Estimate(
-        "label_disagreement", share, *stats.wilson(share, len(differ)), len(differ), "texts",
+        "label_disagreement", differ.mean, *stats.share_interval(differ), len(left),
+        f"texts from {len(differ.sums)} clusters",
         "share of texts that the two targets label differently",
     )  # fmt: skip
 
@@ -125,6 +125,13 @@ def _by_text(scored: Scored) -> dict[str, float]:
     for pair, left, right in zip(scored.pairs, scored.left, scored.right, strict=True):
         found[pair.text], found[pair.reference_text] = float(left), float(right)
     return found
+
+
+def _clusters(scored: Scored) -> dict[str, str]:
+    """The template or review that each text was made of."""
+    return {
+        text: pair.cluster for pair in scored.pairs for text in (pair.text, pair.reference_text)
+    }
 
 
 def _wrong(scored: Scored) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ apart, since a yes to one is often taken for a yes to another:
 1. Would other sentences show it? Signs are flipped by template or review (`sentences_p`).
 2. Would other words for the same group show it? In templates, where every term stands in every
    sentence, terms are exchanged between the groups, or flipped in pairs where they belong together
-   (`terms_p`). A model that has quirks about single names fails 1 and passes 2.
+   (`terms_p`). A model that has quirks about single names says yes to 1 and no to 2.
 3. Is it more than swapping words does anyway? Of as many swaps without meaning as the group has
    words, the mean is as large as `noise` in 5 of 100 draws; for flips it is their share.
 """
@@ -78,7 +78,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A group against its reference in one kind of text. p-values are not yet corrected."""
+    """A group against its reference in one kind of text. `sentences_p` and `terms_p` are raw;
+    corrected over all groups are `probability.p` and `terms_p_holm`."""
 
     source: str
     axis: str
@@ -90,11 +91,12 @@ class Comparison:
     sentences_p: float
     terms_p: float | None
     least_terms_p: float | None
-    """The smallest that so few terms can give: where it is over 0.05, they cannot tell."""
+    """The smallest raw one that so few terms can give: over 0.05, they cannot tell."""
+    terms_p_holm: float | None = None
 
     @property
     def verdict(self) -> str:
-        """What may be said, from the corrected p, the noise and the terms."""
+        """What may be said, from both corrected p-values and the noise."""
         assert self.probability.p is not None
         if self.probability.p >= 0.05:
             return "none found"
@@ -102,20 +104,9 @@ class Comparison:
             self.probability.noise
         ):
             return "within the noise of any swap"
-        if self.terms_p is None or self.terms_p >= 0.05:
+        if self.terms_p_holm is None or self.terms_p_holm >= 0.05:
             return "for these words"
         return "for the group"
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Of all groups of an axis, the reference among them, the two that lie furthest apart."""
-
-    source: str
-    axis: str
-    highest: str
-    lowest: str
-    estimate: Estimate
 
 
 def score(pairs: Sequence[Pair], probabilities: Probabilities) -> Scored:
@@ -128,8 +119,9 @@ def score(pairs: Sequence[Pair], probabilities: Probabilities) -> Scored:
 
 
 def comparisons(scored: Scored) -> list[Comparison]:
-    """Every group of every axis in either kind of text, Holm-corrected over all of them."""
-    controls = scored.where(lambda pair: pair.axis == CONTROL).by("source", "kind")
+    """Every group of every axis in either kind of text. Holm-corrected over all of them is the p
+    for other sentences, and over those that have one, the p for other words."""
+    controls = controls_by_kind(scored)
     nothing = scored.where(lambda pair: False)
     made = []
     for part in (
@@ -137,14 +129,10 @@ def comparisons(scored: Scored) -> list[Comparison]:
     ):
         first = part.pairs[0]
         made.append(_comparison(part, controls.get((first.source, first.kind), nothing)))
-    corrected = stats.holm([each.sentences_p for each in made])
-    return [_with_p(each, p) for each, p in zip(made, corrected, strict=True)]
-
-
-def gaps(scored: Scored) -> list[Gap]:
-    """The largest difference between two groups of each axis, in mean probability."""
-    rest = scored.where(lambda pair: pair.axis != CONTROL)
-    return [_gap(part) for part in rest.by("source", "axis").values()]
+    sentences = stats.holm([each.sentences_p for each in made])
+    by_terms = {i: p for i, each in enumerate(made) if (p := each.terms_p) is not None}
+    terms = dict(zip(by_terms, stats.holm(list(by_terms.values())), strict=True))
+    return [_corrected(each, sentences[i], terms.get(i)) for i, each in enumerate(made)]
 
 
 def pooled_flips(scored: Scored, source: str, control: bool) -> Estimate | None:
@@ -185,22 +173,39 @@ def _comparison(chosen: Scored, matched: Scored) -> Comparison:
 
 
 def _mean_noise(controls: Scored, chosen: Scored) -> float | None:
-    """95th percentile of the absolute mean of random control swaps, as many as there are terms.
-
-    A control swap's sign means nothing, so that each is drawn in either direction.
-    """
+    """95th percentile of the absolute mean of random control swaps, as many as there are terms."""
     if not controls.pairs:
         return None
-    means = np.array([
-        part.differences.mean() for part in controls.by("group", "term", "reference_term").values()
-    ])  # fmt: skip
-    terms = {pair.term for pair in chosen.pairs}
+    means = control_means(controls)
+    count = noise_terms(means, chosen, {pair.term for pair in chosen.pairs})
+    drawn = random_means(means, count, np.random.default_rng(0))
+    return float(np.quantile(np.abs(drawn), 0.95))
+
+
+def controls_by_kind(scored: Scored) -> dict[tuple[str, ...], Scored]:
+    """The swaps without meaning, by source and kind."""
+    return scored.where(lambda pair: pair.axis == CONTROL).by("source", "kind")
+
+
+def control_means(controls: Scored) -> Floats:
+    """The mean difference of every swap of two words (S,)."""
+    swaps = controls.by("group", "term", "reference_term").values()
+    return np.array([part.differences.mean() for part in swaps])
+
+
+def noise_terms(means: Floats, chosen: Scored, terms: set[str]) -> int:
+    """Of how many control swaps the mean is as steady as that of a group of these terms."""
     # the gendered words of reviews are as mixed as the synonyms: all of them are one draw
-    count = len(means) if chosen.pairs[0].kind == WORDS else len(terms)
-    generator = np.random.default_rng(0)
+    return len(means) if chosen.pairs[0].kind == WORDS else len(terms)
+
+
+def random_means(means: Floats, count: int, generator: np.random.Generator) -> Floats:
+    """Means of `count` random control swaps (NOISE_DRAWS,), each in either direction, since its
+    sign means nothing."""
     drawn = generator.choice(means, (NOISE_DRAWS, count))
     signs = generator.integers(0, 2, drawn.shape) * 2 - 1
-    return float(np.quantile(np.abs((drawn * signs).mean(1)), 0.95))
+    average: Floats = (drawn * signs).mean(1)
+    return average
 
 
 def _terms_p(chosen: Scored) -> tuple[float | None, float | None]:
@@ -227,54 +232,9 @@ def _means(values: Floats, terms: list[str]) -> list[float]:
     ]
 
 
-def _gap(chosen: Scored) -> Gap:
-    names = sorted({pair.group for pair in chosen.pairs})
-    clusters = sorted(set(chosen.clusters))
-    sums = np.zeros((len(clusters), len(names)))  # (C, G)
-    counts = np.zeros_like(sums)
-    rows = {cluster: row for row, cluster in enumerate(clusters)}
-    columns = {name: column for column, name in enumerate(names)}
-    for pair, difference in zip(chosen.pairs, chosen.differences, strict=True):
-        sums[rows[pair.cluster], columns[pair.group]] += difference
-        counts[rows[pair.cluster], columns[pair.group]] += 1
-    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-    means = np.concatenate([np.zeros((len(clusters), 1)), means], axis=1)  # the reference's first
-    labels = [chosen.pairs[0].reference, *names]
-    # every group stands in a cluster equally often, but not every cluster makes as many pairs
-    weights = counts.sum(1) / counts.sum()  # (C,)
-    average = weights @ means
-    low, high, p = _range_inference(means, weights)
-    estimate = Estimate(
-        "group_gap", float(average.max() - average.min()), low, high, len(chosen.pairs),
-        f"pairs from {len(clusters)} {chosen.pairs[0].source}",
-        "largest difference between two groups' mean probability of positive", p=p,
-    )  # fmt: skip
-    first = chosen.pairs[0]
-    return Gap(first.source, first.axis, labels[int(average.argmax())],
-               labels[int(average.argmin())], estimate)  # fmt: skip
-
-
-def _range_inference(
-    means: Floats, weights: Floats, rounds: int = 2000
-) -> tuple[float, float, float]:
-    """Bootstrap interval of the range of G columns' weighted means over C clusters, and the p-value
-    of groups being exchangeable within every cluster."""
-    count, _ = means.shape
-    if count < 3:
-        return math.nan, math.nan, 1.0
-    generator = np.random.default_rng(0)
-    drawn = generator.multinomial(count, np.full(count, 1 / count), rounds) * weights  # (R, C)
-    resampled = drawn @ means / drawn.sum(1, keepdims=True)
-    low, high = np.quantile(np.ptp(resampled, axis=1), [0.025, 0.975])
-    observed = np.ptp(weights @ means) * (1 - 1e-9)
-    beyond = sum(
-        bool(np.ptp(weights @ generator.permuted(means, axis=1)) >= observed) for _ in range(rounds)
-    )
-    return float(low), float(high), (beyond + 1) / (rounds + 1)
-
-
-def _with_p(comparison: Comparison, p: float) -> Comparison:
-    return replace(comparison, probability=replace(comparison.probability, p=p))
+def _corrected(comparison: Comparison, sentences: float, terms: float | None) -> Comparison:
+    probability = replace(comparison.probability, p=sentences)
+    return replace(comparison, probability=probability, terms_p_holm=terms)
 
 
 def _logit(probabilities: Floats) -> Floats:

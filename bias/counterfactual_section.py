@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from bias.counterfactual import Comparison, Gap, Scored, comparisons, gaps, pooled_flips
+from bias.counterfactual import Comparison, Scored, comparisons, pooled_flips
 from bias.counterfactual_charts import flip_chart, forest
+from bias.gaps import Gap, gaps, widest_gap
 from bias.pairs import CONTROL, REVIEWS, TEMPLATES, Pair
 from bias.section import Cell, Estimate, Section, Table
 
@@ -23,7 +25,8 @@ LIMITS = (
     "A trait in a review is compared with another trait (a deaf author, a tall author), not with "
     "none.",
     "The largest of several differences is larger than each of them by chance: read its interval "
-    "together with its p, which compares it with groups shuffled within every sentence.",
+    "together with its p, which compares it with groups shuffled within every sentence, and with "
+    "its noise, the largest that as many groups of words without meaning give on as many axes.",
 )
 
 
@@ -38,8 +41,8 @@ def counterfactual_section(
         for source in (REVIEWS, TEMPLATES)
         for control in (False, True)
     }
-    widest_gap = _with_noise(widest, compared)
-    headline = [flips[REVIEWS, False], widest_gap, flips[REVIEWS, True]]
+    gap = _headline(widest_gap(scored, widest))
+    headline = [flips[REVIEWS, False], gap, flips[REVIEWS, True]]
     return Section(
         name="counterfactual",
         title="Who is named, and what that does to the answer",
@@ -48,7 +51,7 @@ def counterfactual_section(
         headline=tuple(estimate for estimate in headline if estimate is not None),
         estimates=(
             *(estimate for estimate in flips.values() if estimate is not None),
-            *([widest_gap] if widest_gap else []),
+            *([gap] if gap else []),
             *(_named(each) for each in compared),
         ),
         tables=(
@@ -123,20 +126,12 @@ def _percent(estimate: Estimate | None) -> str:
     return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}] of {estimate.n:,} pairs"
 
 
-def _with_noise(widest: Sequence[Gap], compared: Sequence[Comparison]) -> Estimate | None:
-    """The widest gap of all axes, beside the noise of its kind of text."""
-    if not widest:
+def _headline(gap: Gap | None) -> Estimate | None:
+    """The widest gap, which says whose it is."""
+    if gap is None:
         return None
-    gap = max(widest, key=lambda each: each.estimate.value)
-    noises = [
-        each.probability.noise
-        for each in compared
-        if (each.source, each.axis) == (gap.source, gap.axis)
-    ]
     found = gap.estimate
-    return Estimate(found.name, found.value, found.low, found.high, found.n, found.of,
-                    f"{found.meaning}: {gap.highest} and {gap.lowest} ({gap.axis})", found.p,
-                    noise=noises[0] if noises else None)  # fmt: skip
+    return replace(found, meaning=f"{found.meaning}: {gap.highest} and {gap.lowest} ({gap.axis})")
 
 
 def _named(each: Comparison) -> Estimate:
@@ -158,7 +153,7 @@ def _table(compared: Sequence[Comparison], source: str) -> Table:
         if each.source != source:
             continue
         found = each.probability
-        terms = "–" if each.terms_p is None else f"{each.terms_p:.3f}"
+        terms = "–" if each.terms_p_holm is None else f"{each.terms_p_holm:.3f}"
         if each.least_terms_p is not None and each.least_terms_p > 0.05:
             terms += f" (≥ {each.least_terms_p:.2f})"
         rows.append((
@@ -170,11 +165,13 @@ def _table(compared: Sequence[Comparison], source: str) -> Table:
     return Table(
         f"Every group against its reference, in {source}",
         ("axis", "group", "found", "mean Δp", "mean Δlogit", "flip rate", "flips by noise",
-         "Δp by noise", "p, other sentences (Holm)", "p, other words", "detectable Δp", "pairs"),
+         "Δp by noise", "p, other sentences (Holm)", "p, other words (Holm)", "detectable Δp",
+         "pairs"),
         tuple(rows),
         "Δ is the group's less the reference's; positive: read as more positive. Intervals are "
-        f"95%, by {'review' if source == REVIEWS else 'template'}. A p for other words that cannot "
-        "fall under 0.05 with so few words says so (≥).",
+        f"95%, by {'review' if source == REVIEWS else 'template'}. Either p is corrected over all "
+        "groups of this audit. A p for other words that cannot fall under 0.05 with so few words, "
+        "even uncorrected, says so (≥).",
     )  # fmt: skip
 
 

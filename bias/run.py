@@ -90,12 +90,16 @@ def _ask(
     target: Target, asked: Probes, output: Path, threads: int | None, token_file: str | None,
     progress: Progress,
 ) -> tuple[Answers, float]:  # fmt: skip
-    """The target's answers, from an earlier start where there are any, and the seconds it took."""
+    """The target's answers, from an earlier start where there are any, and the seconds it took.
+
+    A bundle's answers are kept under its weights, and stand; behind a URL may be another model by
+    now, or none, so that an endpoint is asked some texts again even where all are answered.
+    """
     answers = Answers(output / "answers" / target.key)
     texts = asked.texts
     missing = len(answers.missing(texts))
     started = time.perf_counter()
-    if missing:
+    if missing or target.kind == ENDPOINT:
         predictor = target.open(threads, token_file)
         with progress.task(f"asking {target.name}", len(texts), len(texts) - missing) as task:
             answers.ask(predictor, texts, task.advance)

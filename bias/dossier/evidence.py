@@ -6,6 +6,8 @@ is there and cannot be read is the user's to mend, and stops.
 
 import json
 import re
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,15 @@ from typing import Any
 from export.backends import BACKENDS
 from export.certificate import read_certificate, verify_artefact
 from export.formats import FORMATS
+from training.results.questions import source_name
 from training.results.runs import Run, one_line
 
 SCHEMA_VERSION = 1  # of benchmark.json and audit.json alike
 BUNDLE, BENCHMARK, AUDIT = "best", "benchmark/benchmark.json", "audit/audit.json"
 _DESCRIBED = re.compile(r" on (?P<backend>[\w-]+)(?:, seed \d+)?, weights (?P<weights>[0-9a-f]+)$")
+
+_EMBEDDED = "embedded"
+_AUDIT_DEFAULTS = (("text", "title+content"), ("most_reviews", 300), ("seed", 0))
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,42 @@ def benchmark_command(run: Run) -> str:
             f"{run.folder / 'benchmark'}")  # fmt: skip
 
 
-def audit_command(run: Run, *backends: str) -> str:
-    """Audits the run's bundle, on its default backend or on those that are named."""
+def audit_command(run: Run, *backends: str, settings: Mapping[str, Any] | None = None) -> str:
+    """Audits the run's bundle, on its default backend or on those that are named.
+
+    On the reviews of its earlier audit, where `settings` are given, whose folder it overwrites;
+    else, or where those were embedded and the run's are real, on the run's own first test set.
+    """
     bundle = run.folder / BUNDLE
-    targets = " ".join(f"{bundle}@{backend}" for backend in backends) or str(bundle)
-    return f"python -m bias {targets} --output {run.folder / 'audit'}"
+    targets = [f"{bundle}@{backend}" for backend in backends] or [str(bundle)]
+    settings = settings or {}
+    flags: list[str] = []
+    if settings.get("reviews") and not _embedded_only(run, settings):
+        names = ("reviews", "text", "most_reviews", "identities")
+        kept = [(name, settings.get(name)) for name in (*names, "seed")]
+    else:
+        kept = [("reviews", _first_test(run)), ("text", run.facts["data"].get("text"))]
+    for name, value in kept:
+        if value is not None and (name, value) not in _AUDIT_DEFAULTS:
+            flags += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(["python", "-m", "bias", *targets, *flags, "--output",
+                       str(run.folder / "audit")])  # fmt: skip
+
+
+def _first_test(run: Run) -> str | None:
+    """The source of the run's first test set, as it was given; of several that share its name, the
+    first. None where the run does not say."""
+    given = [*run.facts["data"].get("sources", ()), *run.tests]
+    first = next(iter(run.facts["tests"]), None)
+    named = [each for each in given if source_name(each).split(":")[0] == first]
+    return next(iter((*named, *given)), None)
+
+
+def _embedded_only(run: Run, settings: Mapping[str, Any]) -> bool:
+    """Whether machine-written reviews were audited of a run that learned from real ones."""
+    sources = run.facts["data"].get("sources", ())
+    real = any(not source.startswith(_EMBEDDED) for source in sources)
+    return real and str(settings.get("reviews")).startswith(_EMBEDDED)
 
 
 def _benchmark(run: Run, weights: str) -> dict[str, Any] | Missing:
@@ -143,7 +180,10 @@ def _audits(run: Run, weights: str) -> tuple[dict[str, dict[str, Any]] | Missing
                          f"{audit_command(run)}") from None  # fmt: skip
     if not by_backend:
         why = "what was audited has other weights than the bundle"
-        return Missing("not audited", why, audit_command(run)), {}
+        return Missing("not audited", why, audit_command(run, settings=settings)), {}
+    if _embedded_only(run, settings):
+        command = audit_command(run, *by_backend)
+        return Missing("embedded only", "audited on embedded reviews only", command), {}
     return by_backend, settings
 
 

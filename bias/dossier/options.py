@@ -200,7 +200,8 @@ def _bias(candidate: Candidate, backend: str) -> dict[str, Figure]:
         else:
             why = Missing("not audited",
                           f"{backend} was not audited, and its arithmetic is not the audited one's",
-                          audit_command(shipped.run, *shipped.audits, backend))  # fmt: skip
+                          audit_command(shipped.run, *shipped.audits, backend,
+                                        settings=shipped.audit_settings))  # fmt: skip
         return {name: why for name in _BIAS}
     return {name: _pooled(name, found, shipped, len(candidate.runs)) for name in _BIAS}
 
@@ -217,7 +218,8 @@ def _audit(evidence: Evidence, backend: str) -> dict[str, Any] | None:
 def _pooled(name: str, audits: list[dict[str, Any]], shipped: Evidence, seeds: int) -> Figure:
     entries = [a["estimates"][name] for a in audits if name in a["estimates"]]
     if not entries or any(not _numbers(entry) for entry in entries):
-        return Missing("not audited", f"the audit has no {name}", audit_command(shipped.run))
+        command = audit_command(shipped.run, settings=shipped.audit_settings)
+        return Missing("not audited", f"the audit has no {name}", command)
     noise = [a["estimates"].get(_NOISE.get(name, ""), {}).get("value") for a in audits]
     noise += [entry.get("noise") for entry in entries]
     known = [float(n) for n in noise if n is not None]

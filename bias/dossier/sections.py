@@ -214,19 +214,23 @@ def bias_section(options: Sequence[Option]) -> Section:
 def _audit_findings(options: Sequence[Option]) -> tuple[str, ...]:
     candidates = {option.candidate.name: option.candidate for option in options}
     lines = [line for each in candidates.values() if (line := audited_sentence(each))]
-    reviews: dict[str, None] = {}
+    reviews: dict[str, dict[str, None]] = {}
     for name, candidate in candidates.items():
-        for evidence in candidate.evidence:
-            if not isinstance(evidence.audits, Missing):
-                backend, audit = next(iter(evidence.audits.items()))
-                lines += [f"{name} on {backend}: {line}" for line in audit["findings"][:2]]
-                asked = evidence.audit_settings
-                source, most = source_name(str(asked.get("reviews"))), asked.get("most_reviews")
-                reviews[f"{source}, at most {most} a rewriting"] = None
-                break
+        audited = [each for each in candidate.evidence if not isinstance(each.audits, Missing)]
+        for evidence in audited:
+            asked = evidence.audit_settings
+            source, most = source_name(str(asked.get("reviews"))), asked.get("most_reviews")
+            reviews.setdefault(f"{source}, at most {most} a rewriting", {})[name] = None
+        for evidence in audited[:1]:
+            assert not isinstance(evidence.audits, Missing)
+            backend, audit = next(iter(evidence.audits.items()))
+            lines += [f"{name} on {backend}: {line}" for line in audit["findings"][:2]]
     if len(reviews) > 1:
+        told = "; ".join(f"{which} ({', '.join(names)})" for which, names in reviews.items())
         lines.insert(0, "The audits rewrote different reviews, and are not comparable to the "
-                        f"digit: {'; '.join(reviews)}.")  # fmt: skip
+                        f"digit: {told}.")  # fmt: skip
+    elif reviews:
+        lines.insert(0, f"The audits rewrote reviews of {next(iter(reviews))}.")
     return tuple(lines)
 
 

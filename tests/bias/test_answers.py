@@ -76,6 +76,58 @@ def test_another_model_behind_the_name_is_noticed(tmp_path: Path, additive: Any)
         Answers(tmp_path).ask(additive(1), TEXTS)
 
 
+def test_another_model_is_noticed_though_no_text_is_left_to_ask(
+    tmp_path: Path, additive: Any
+) -> None:
+    predictor = additive(0)
+    Answers(tmp_path).ask(predictor, TEXTS)
+    assert Answers(tmp_path).ask(predictor, TEXTS) == 0
+    with pytest.raises(ValueError, match="another model answers under its name"):
+        Answers(tmp_path).ask(additive(1), TEXTS)
+
+
+def test_a_model_that_differs_on_later_texts_only_is_noticed(tmp_path: Path, additive: Any) -> None:
+    """As the first texts of an audit are all about one group."""
+    texts = [f"{'he' if i < 900 else 'she'} reads text {i}" for i in range(1000)]
+    Answers(tmp_path).ask(additive(0, scale=0, quirk=0), texts[:-1])
+    with pytest.raises(ValueError, match="another model answers under its name"):
+        Answers(tmp_path).ask(additive(0, scale=0, quirk=0, loss=1.0), texts)
+
+
+class OfItsBatch:
+    """Answers that move with what shares the batch, as int8's do; `extra` is added to all."""
+
+    def __init__(self, predictor: Any, extra: float) -> None:
+        self.predictor, self.extra = predictor, extra
+        self.labels = predictor.labels
+
+    def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        shift = self.extra + 0.01 * (len(texts) % 8) / 8
+        result: NDArray[np.float64] = self.predictor.predict(texts)
+        return result + np.array([-shift, shift])
+
+
+def test_answers_that_depend_on_the_batch_are_one_model_up_to_that(
+    tmp_path: Path, additive: Any
+) -> None:
+    predictor = additive(0)
+    Answers(tmp_path).ask(OfItsBatch(predictor, 0.0), TEXTS)  # parts of 8, and checked 50 at once
+    assert Answers(tmp_path).ask(OfItsBatch(predictor, 0.0), TEXTS) == 0
+    with pytest.raises(ValueError, match="another model answers under its name"):
+        Answers(tmp_path).ask(OfItsBatch(predictor, 0.02), TEXTS)
+
+
+def test_two_models_by_turns_are_not_one_that_depends_on_the_batch(
+    tmp_path: Path, additive: Any
+) -> None:
+    one, both = additive(0), additive(1)
+    Answers(tmp_path).ask(one, TEXTS)
+    other = both.predict
+    both.predict = lambda texts: (one.predict if len(texts) == 1 else other)(texts)
+    with pytest.raises(ValueError, match="another model answers under its name"):
+        Answers(tmp_path).ask(both, TEXTS)
+
+
 def test_no_text_is_stored(tmp_path: Path, additive: Any) -> None:
     Answers(tmp_path).ask(additive(0), ["a secret sentence"])
     assert all(b"secret" not in file.read_bytes() for file in tmp_path.iterdir())

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from bias import identities
 from bias.comparison import Contender, comparison_section, group_changes
@@ -49,6 +50,29 @@ def test_what_is_served_is_what_was_audited_only_if_the_answers_are_alike(
     assert "serves is NOT what was audited" in section.findings[0]
     (disagreement,) = section.headline
     assert disagreement.value > 0.05
+
+
+def test_labels_that_differ_are_worth_their_templates_and_not_every_text_by_itself() -> None:
+    """20 texts of each of 10 templates; in two templates all are labelled otherwise."""
+    made = [
+        Pair("templates", "names", "a", "g", "r", "x", "y", f"template {i}", None,
+             f"group {i} {k}", f"reference {i} {k}")
+        for i in range(10) for k in range(10)
+    ]  # fmt: skip
+    base = Scored(made, np.full(100, 0.9), np.full(100, 0.9))
+    wrong = np.repeat([0.1, 0.1, *[0.9] * 8], 10)
+    section = comparison_section(
+        [Contender("plain", base), Contender("int8", Scored(made, wrong, wrong))]
+    )
+    (disagreeing,) = section.estimates
+    assert (disagreeing.value, disagreeing.n) == (pytest.approx(0.2), 200)
+    # texts of a template agree entirely: 200 are worth no more than the 10 templates
+    expected = binomtest(2, 10).proportion_ci(method="wilson")
+    assert disagreeing.low == pytest.approx(expected.low, abs=0.02)
+    assert disagreeing.high == pytest.approx(expected.high, abs=0.02)
+    assert disagreeing.of == "texts from 10 clusters"
+    (none,) = comparison_section([Contender("a", base), Contender("b", base)]).estimates
+    assert none.high == pytest.approx(binomtest(0, 10).proportion_ci(method="wilson").high)
 
 
 def config(seed: int, epochs: int = 2) -> dict[str, Any]:

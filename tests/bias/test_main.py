@@ -94,7 +94,7 @@ class Endpoint:
     """Answers like `serve`, for so many requests; then 503."""
 
     def __init__(self, positive: Callable[[list[str]], np.ndarray]) -> None:
-        self.left, self.texts = 10**9, 0
+        self.left, self.texts, self.positive = 10**9, 0, positive
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -110,7 +110,7 @@ class Endpoint:
                 rows = [
                     {"label": "positive" if p >= 0.5 else "negative", "score": max(p, 1 - p),
                      "probabilities": {"negative": 1 - p, "positive": p}, "truncated": False}
-                    for p in positive(texts).tolist()
+                    for p in endpoint.positive(texts).tolist()
                 ]  # fmt: skip
                 self.answer(200, {"predictions": rows, "model": "m", "version": "1.0"})
 
@@ -157,6 +157,27 @@ def test_an_endpoint_that_goes_away_midway_is_resumed(
     total = audit["sections"][0]["facts"]["texts"]
     # besides the rest: one text for the labels, and those that check the model is the same
     assert endpoint.texts == total - stored + 1 + answers.CHECKED
+
+
+def test_the_gate_does_not_pass_on_answers_of_another_model_or_of_none(
+    endpoint: Endpoint, identities: Path, tmp_path: Path, additive: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    call = [endpoint.url, *SMALL, "--identities", str(identities), "--output", str(tmp_path),
+            "--fail-over", "flip_rate=1"]  # fmt: skip
+    assert main(call) == 0
+    endpoint.texts = 0
+    assert main(call) == 0
+    assert endpoint.texts == 1 + answers.CHECKED  # nothing is missing, and still it is asked
+    same, endpoint.positive = endpoint.positive, additive(1).positive
+    capsys.readouterr()
+    assert main(call) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "another model answers under its name" in line
+    endpoint.positive, endpoint.left = same, 0
+    assert main(call) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no answer after 5 attempts" in line
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_what_is_missing_is_said_with_its_command(make_run: MakeRun, tmp_path: P
     run = make_run("gru", certified=())
     assert main([str(run), "--output", str(tmp_path / "out"), "--no-texts"]) == 0
     markdown = (tmp_path / "out" / "dossier.md").read_text()
-    assert f"python -m bias {run}/best --output {run}/audit" in markdown
+    assert f"python -m bias {run}/best --reviews shop --output {run}/audit" in markdown
     assert f"python -m export.benchmark {run}/best" in markdown
     figures = _json(tmp_path / "out")["options"][0]["figures"]
     assert figures["p50_ms"]["missing"] and figures["accuracy"]["value"] == pytest.approx(0.92)

@@ -12,6 +12,7 @@ from scipy import stats
 from bias.dossier.candidates import read_candidates
 from bias.dossier.evidence import Missing, gather
 from bias.dossier.options import NO_BACKEND, Option, options_of
+from bias.dossier.sections import bias_section
 from bias.section import Estimate
 from bias.targets import Target
 from training.results.runs import read_run
@@ -94,13 +95,71 @@ def test_what_was_made_of_other_weights_counts_as_missing(whole: MakeRun, what: 
     assert missing.command is not None and f"--output {run / what}" in missing.command
 
 
+def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_the_advised_audit_asks_what_the_earlier_one_did(whole: MakeRun) -> None:
+    """It goes to the same folder, and would otherwise replace it by one of other reviews."""
+    run = whole("gru", certified=("onnx", "onnx-int8"))
+    asked = {"reviews": "my data/shop", "text": "content", "most_reviews": 500, "seed": 0,
+             "identities": None}  # fmt: skip
+    _change(run / "audit" / "audit.json", lambda audit: audit["settings"].update(asked))
+    assert _missing(_options(run)["onnx-int8"], "flip_rate").command == (
+        f"python -m bias {run}/best@onnx {run}/best@onnx-int8 --reviews 'my data/shop' "
+        f"--text content --most-reviews 500 --output {run}/audit")  # fmt: skip
+
+
+def test_a_run_of_real_reviews_is_not_audited_on_embedded_ones(whole: MakeRun) -> None:
+    run = whole("gru")
+    path = run / "audit" / "audit.json"
+    _change(path, lambda audit: audit["settings"].update(reviews="embedded:20000"))
+    missing = _missing(_options(run)["onnx"], "group_gap")
+    assert missing.why == "audited on embedded reviews only"
+    assert missing.command == f"python -m bias {run}/best@onnx --reviews shop --output {run}/audit"
+
+
+def test_a_run_of_embedded_reviews_is_audited_on_embedded_ones(whole: MakeRun) -> None:
+    """As in `make demo`."""
+    run = whole("gru", certified=("onnx", "onnx-int8"))
+    _change(run / "audit" / "audit.json",
+            lambda audit: audit["settings"].update(reviews="embedded:400"))  # fmt: skip
+    _change(run / "result.json", lambda result: result["data"].update(sources=["embedded:8000"]))
+    options = _options(run)
+    assert _estimate(options["onnx"], "flip_rate").value == 0.01
+    command = _missing(options["onnx-int8"], "flip_rate").command
+    assert command is not None and "--reviews embedded:400" in command
+
+
+def test_the_source_of_the_first_test_set_is_found_by_its_name(make_run: MakeRun) -> None:
+    run = make_run("gru", certified=(), tests={"films": 0.0, "shop": 0.0},
+                   config={"data": {"tests": ["data/films.csv"]}})  # fmt: skip
+    _change(run / "result.json", lambda result: result["data"].update(sources=["data/shop"]))
+    command = _missing(_options(run)["eager"], "flip_rate").command
+    assert command is not None and "--reviews data/films.csv" in command
+
+
+def test_the_bias_figures_always_say_of_which_reviews_they_are(whole: MakeRun) -> None:
+    runs = [whole("gru"), whole("other")]
+    same = [option for run in runs for option in _options(run).values()]
+    assert bias_section(same).findings[0] == (
+        "The audits rewrote reviews of shop, at most 300 a rewriting.")  # fmt: skip
+    _change(runs[1] / "audit" / "audit.json",
+            lambda audit: audit["settings"].update(reviews="data/films.csv"))  # fmt: skip
+    different = [option for run in runs for option in _options(run).values()]
+    assert "shop, at most 300 a rewriting (gru); films, at most 300 a rewriting (other)" in (
+        bias_section(different).findings[0])  # fmt: skip
+
+
 def test_what_was_never_measured_names_the_command_that_makes_it(make_run: MakeRun) -> None:
     run = make_run("gru", certified=())
     option = _options(run)["eager"]
     assert _missing(option, "p50_ms").command == (
         f"python -m export.benchmark {run}/best --output {run}/benchmark")  # fmt: skip
     assert _missing(option, "flip_rate").command == (
-        f"python -m bias {run}/best --output {run}/audit")  # fmt: skip
+        f"python -m bias {run}/best --reviews shop --output {run}/audit")  # fmt: skip
 
 
 def test_a_baseline_without_a_bundle_is_compared_but_has_no_backend(make_run: MakeRun) -> None:
