@@ -21,7 +21,7 @@ import pytest
 
 from serve.archive import ServingConfig, write_archive
 from serve.client import Client, TokenRefused, Unavailable
-from serve.instance import PREFIX
+from serve.owned_folder import PREFIX
 from serve.server import Model, Server, ServerConfig, ServerError
 from serve.tokens import read_tokens
 

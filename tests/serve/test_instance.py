@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from serve.instance import PREFIX, free_ports, make_instance, running_instances, write_configuration
+from serve.instance import free_ports, make_instance, running_instances, write_configuration
+from serve.owned_folder import LOCK, PREFIX, remove_abandoned
 from serve.requests import Limits
 from serve.server import Model, Server, ServerConfig, ServerError
 
@@ -22,23 +23,63 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def dead_process() -> int:
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-        return process.pid
+OWNER = """
+import os, subprocess, time
+os.getpid = lambda: {number}  # as in a container, where it is always the same
+from serve import instance
+instance._LONGEST_BASE = 200
+made = instance.make_instance(instance.free_ports())
+made.config_file.write_text("management_address=http://127.0.0.1:7\\n")
+child = subprocess.Popen(["sleep", "600"])
+print(made.folder, child.pid, flush=True)
+time.sleep(600)
+"""
 
 
-def test_a_killed_servers_folder_is_removed_and_a_living_ones_kept(temporary: Path) -> None:
-    stale = temporary / f"{PREFIX}-{dead_process()}-abc"
-    living = temporary / f"{PREFIX}-{os.getpid()}-abc"
+def test_a_killed_owners_folder_is_removed_though_its_number_lives_again(temporary: Path) -> None:
     other = temporary / f"{PREFIX}-notes-abc"
-    for folder in (stale, living, other):
-        folder.mkdir()
-    instance = make_instance(free_ports())
-    assert not stale.exists() and living.exists() and other.exists()
-    assert instance.folder.stat().st_mode & 0o077 == 0  # tokens lie in it
+    other.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER.format(number=os.getpid())],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        cwd=Path(__file__).parents[2],
+    ) as owner:
+        assert owner.stdout is not None
+        name, child = owner.stdout.readline().split()
+        folder = Path(name)
+        assert folder.name.startswith(f"{PREFIX}-{os.getpid()}-")
+        remove_abandoned()
+        assert running_instances() == [(folder, 7)]
+        owner.kill()
+        owner.wait()
+    try:
+        assert folder.exists() and running_instances() == []
+        instance = make_instance(free_ports())  # though a process that the owner started lives on
+    finally:
+        os.kill(int(child), 9)
+    assert not folder.exists() and other.exists()
     instance.remove()
-    assert not instance.folder.exists()
+
+
+def test_a_folder_is_its_owners_alone_and_goes_with_it(temporary: Path) -> None:
+    instance = make_instance(free_ports())
+    assert instance.folder.stat().st_mode & 0o077 == 0  # tokens lie in it
+    remove_abandoned()
+    assert (instance.folder / LOCK).exists()
+    instance.remove()
+    instance.remove()  # as where it was stopped before the block's end
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_was_killed_before_it_had_a_name_is_removed_later(temporary: Path) -> None:
+    young, old = (temporary / f".{PREFIX}-{name}" for name in ("young", "old"))
+    for folder in (young, old):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    remove_abandoned()
+    assert young.exists() and not old.exists()
 
 
 def test_the_configuration_closes_every_door_but_the_asked_for(temporary: Path) -> None:
