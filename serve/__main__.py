@@ -10,7 +10,7 @@ from rich.console import Console
 from serve import archive_command, ask_command, health_command, predict_command, triton_command
 from serve.client import Client
 from serve.command import MISTAKES, command_parser, fail
-from serve.flags import add_server_flags, add_serving_flags, parse_model, server_config
+from serve.flags import add_server_flags, add_serving_flags, parse_models, server_config
 from serve.page import PageServer
 from serve.server import Server, ServerError
 from serve.stopping import Stopped, raise_stopped
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     raise_stopped()
     try:
-        models = [parse_model(each) for each in options.bundles]
+        models = parse_models(options.bundles, options)
         with Server(models, server_config(options)) as server:
             return _run(server, options, console)
     except Stopped:

@@ -30,6 +30,16 @@ ARTEFACTS = {
 }
 """Backend -> its artefact, of those that a worker can open without this project."""
 
+MANIFEST = "MAR-INF/MANIFEST.json"
+YAML_NAMES = {
+    "batch_size": "batchSize",
+    "batch_delay": "maxBatchDelay",
+    "queue": "jobQueueSize",
+    "response_timeout": "responseTimeout",
+    "startup_timeout": "startupTimeout",
+}
+"""What `ServingConfig` calls it -> what an archive's `model-config.yaml` does."""
+
 CARRIED = (
     "export/__init__.py",
     "export/onnx_engine.py",
@@ -160,7 +170,7 @@ def _entries(
         "limits": asdict(config.limits),
     }
     entries = {
-        "MAR-INF/MANIFEST.json": _json(_manifest(name, version, artefact)),
+        MANIFEST: _json(_manifest(name, version, artefact)),
         "model-config.yaml": yaml.safe_dump(model_yaml(config)).encode(),
         CONFIG: _json(serving),
         artefact: content,
@@ -194,11 +204,7 @@ def model_yaml(config: ServingConfig) -> dict[str, Any]:
     return {
         "minWorkers": config.workers,
         "maxWorkers": config.workers,
-        "batchSize": config.batch_size,
-        "maxBatchDelay": config.batch_delay,
-        "responseTimeout": config.response_timeout,
-        "startupTimeout": config.startup_timeout,
-        "jobQueueSize": config.queue,
+        **{name: getattr(config, ours) for ours, name in YAML_NAMES.items()},
         "deviceType": "cpu",
     }
 

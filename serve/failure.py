@@ -4,7 +4,9 @@ import os
 import re
 from pathlib import Path
 
+LOGS = ("worker.log", "server.log", "java.log")
 _LONGEST = 1 << 18  # bytes of a log that are looked at
+_SHOWN = 200  # characters of a line
 # What a worker prints when it ends, and a traceback with it, whose last line is not indented.
 _WORKER_DIED = "Backend worker process died."
 _EXCEPTION = re.compile(r"(?:\w+\.)*(\w+: .*)")
@@ -39,6 +41,17 @@ def explain_failure(logs: Path, exit_status: int | None) -> str | None:
         last = [line for line in front.splitlines() if line.strip()]
         return f"Java ended with status {exit_status}: {last[-1] if last else 'it said nothing'}"
     return None
+
+
+def last_line(logs: Path) -> str:
+    """What was written last, of whatever log, cut to what fits in a message."""
+    paths = [logs / name for name in LOGS]
+    for path in sorted(filter(Path.is_file, paths), key=lambda each: -each.stat().st_mtime):
+        lines = _read(path).split("\n")
+        written = [line.strip() for line in lines if line.strip()]
+        if written:
+            return written[-1][:_SHOWN]
+    return ""
 
 
 def _exception(text: str) -> str | None:

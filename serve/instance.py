@@ -17,7 +17,6 @@ import yaml
 
 from serve.metrics import metrics_yaml
 from serve.owned_folder import make_folder, owned_folders, remove_abandoned
-from serve.requests import Limits
 from serve.tokens import KEY_FILE
 
 # A socket's path has 107 bytes at most: this leaves room for /PREFIX-PID-RANDOM/t/.ts.sock.NUMBER
@@ -152,9 +151,15 @@ def running_instances() -> list[tuple[Path, int]]:
 
 
 def write_configuration(
-    instance: Instance, archives: list[Path], limits: Limits, token_minutes: float
+    instance: Instance,
+    archives: list[Path],
+    *,
+    body_bytes: int,
+    token_minutes: float,
+    workers: int,
 ) -> None:
-    """Writes `config.properties`, `log4j2.xml` and `metrics.yaml`."""
+    """Writes `config.properties`, `log4j2.xml` and `metrics.yaml`; `workers` are of archives that
+    do not say how many."""
     ports = instance.ports
     metrics = instance.folder / "metrics.yaml"
     metrics.write_text(yaml.safe_dump(_metrics(), sort_keys=False), encoding="utf-8")
@@ -174,8 +179,9 @@ def write_configuration(
         "disable_token_authorization": "false",
         "token_expiration_min": token_minutes,
         # Above the handler's own limit, whose error says more than the front end's.
-        "max_request_size": 2 * limits.body_bytes,
+        "max_request_size": 2 * body_bytes,
         "decode_input_request": "false",  # the handler says what is wrong with a body
+        "default_workers_per_model": workers,
         "number_of_gpu": 0,
         "number_of_netty_threads": 1,
         "netty_client_threads": 1,

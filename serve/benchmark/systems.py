@@ -16,7 +16,8 @@ import psutil
 
 from serve.archive import ServingConfig
 from serve.benchmark.peers import PATH, PEERS
-from serve.server import Model, Server, ServerConfig
+from serve.served_model import Model
+from serve.server import Server, ServerConfig
 from serve.tokens import read_tokens
 
 START = 120.0  # seconds a peer may take

@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 import yaml
 
-from serve.__main__ import _parser, parse_model
+from serve.__main__ import _parser
+from serve.flags import parse_model
 from serve.instance import _metrics
 from serve.metrics import COUNTERS
 from serve.triton_command import main as triton_main

@@ -11,8 +11,8 @@ import pytest
 
 from serve.instance import free_ports, make_instance, running_instances, write_configuration
 from serve.owned_folder import LOCK, PREFIX, remove_abandoned
-from serve.requests import Limits
-from serve.server import Model, Server, ServerConfig, ServerError
+from serve.served_model import Model
+from serve.server import Server, ServerConfig, ServerError
 
 
 @pytest.fixture
@@ -84,14 +84,15 @@ def test_what_was_killed_before_it_had_a_name_is_removed_later(temporary: Path) 
 
 def test_the_configuration_closes_every_door_but_the_asked_for(temporary: Path) -> None:
     instance = make_instance(free_ports())
-    limits = Limits(body_bytes=1000)
-    write_configuration(instance, [Path("store/a.mar"), Path("store/b.mar")], limits, 60)
+    archives = [Path("store/a.mar"), Path("store/b.mar")]
+    write_configuration(instance, archives, body_bytes=1000, token_minutes=60, workers=3)
     lines = instance.config_file.read_text().splitlines()
     config = dict(line.split("=", 1) for line in lines)
     assert config["load_models"] == "a.mar,b.mar"
     assert config["allowed_urls"] == "^$"
     assert config["enable_model_api"] == config["disable_token_authorization"] == "false"
     assert config["max_request_size"] == "2000"
+    assert config["default_workers_per_model"] == "3"
     addresses = [value for name, value in config.items() if name.endswith("address")]
     assert len(addresses) == 5 and all("127.0.0.1" in each for each in addresses)
     assert running_instances() == [(instance.folder, instance.ports.management)]
