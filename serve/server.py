@@ -17,7 +17,7 @@ import psutil
 from serve import buffered_socket, lazy_torch
 from serve.archive import ServingConfig, write_archive
 from serve.drain import drain, wait_until_alone
-from serve.failure import explain_failure, last_line
+from serve.failure import Logs
 from serve.instance import Instance, free_ports, make_instance, write_configuration
 from serve.java import Java, find_java
 from serve.management import READY, Management
@@ -77,6 +77,7 @@ class Server:
         self.config = config or ServerConfig()
         self.instance: Instance
         self.process: subprocess.Popen[bytes]
+        self.logs: Logs
         check_distinct(self.models)
 
     @property
@@ -215,6 +216,7 @@ class Server:
             "-ncs",  # no snapshots of the configuration
         ]
         with (instance.logs / "java.log").open("wb") as output:
+            self.logs = Logs(instance.logs)
             self.process = subprocess.Popen(
                 command,
                 cwd=instance.folder,
@@ -257,13 +259,13 @@ class Server:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.config.start_timeout
         while not self.key_file.exists() or not self.ready():
-            reason = explain_failure(self.instance.logs, self.process.poll())
+            reason = self.logs.explain_failure(self.process.poll())
             if reason:
                 raise ServerError(reason)
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"not ready after {self.config.start_timeout:.0f} s: {self._unready()}; the "
-                    f"log ends with {last_line(self.instance.logs)!r}; keep the logs by --logs, or "
+                    f"log ends with {self.logs.last_line()!r}; keep the logs by --logs, or "
                     "give a longer --start-timeout"
                 )
             time.sleep(_POLL)

@@ -136,11 +136,15 @@ def test_a_model_that_does_not_load_is_named(bundle: Path, tmp_path: Path) -> No
         for name in source.namelist():
             content = b"no model" if name == "model.onnx" else source.read(name)
             target.writestr(name, content)
+    config = ServerConfig(logs=tmp_path / "logs")
     with (
         pytest.raises(ServerError, match=r"did not load the model: .*(INVALID_PROTOBUF|Invalid)"),
-        Server([Model(bad, "bad")], ServerConfig()),
+        Server([Model(bad, "bad")], config),
     ):
         pass
+    # Its logs stay there, and the next start, which adds to them, is not taken for this one.
+    with Server([Model(bundle, "good")], config) as server:
+        assert server.ready()
 
 
 def instances() -> set[Path]:

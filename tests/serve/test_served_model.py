@@ -14,6 +14,7 @@ import yaml
 from serve.__main__ import _parser
 from serve.archive import MANIFEST, ServingConfig, write_archive
 from serve.client import Client
+from serve.failure import Logs
 from serve.flags import parse_model, parse_models
 from serve.instance import free_ports, make_instance
 from serve.management import Management, Worker
@@ -154,6 +155,7 @@ def test_what_is_not_ready_in_time_is_named_with_the_logs_end(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     server.instance = make_instance(free_ports())
     server.key_file.write_text("{}")
+    server.logs = Logs(server.instance.logs)
     server.process = SimpleNamespace(poll=lambda: None)  # type: ignore[assignment]
     (server.instance.logs / "java.log").write_text("old\n")
     time.sleep(0.02)
