@@ -50,22 +50,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     console = Console(highlight=False, soft_wrap=True)
     raise_stopped()
+    page = None
     try:
-        models = parse_models(options.bundles, options)
-        with Server(models, server_config(options)) as server:
-            return _run(server, options, console)
+        models, config = parse_models(options.bundles, options), server_config(options)
+        if options.page:  # first, so that nothing starts where the page's port cannot be had
+            page = PageServer({}, options.page_port)
+        with Server(models, config) as server:
+            return _run(server, page, console)
     except Stopped:
         return 0
     except ServerError as error:
         return fail(parser, error, 1)
     except MISTAKES as error:
         return fail(parser, error)
+    finally:
+        if page is not None:
+            page.stop()
 
 
-def _run(server: Server, options: argparse.Namespace, console: Console) -> int:
+def _run(server: Server, page: PageServer | None, console: Console) -> int:
     announce(server, console)
-    page = PageServer(endpoints(server), options.page_port) if options.page else None
     if page is not None:
+        page.clients = endpoints(server)
         page.start()
         console.print(f"page        {page.url}")
     try:

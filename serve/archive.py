@@ -30,6 +30,7 @@ ARTEFACTS = {
 }
 """Backend -> its artefact, of those that a worker can open without this project."""
 
+JAVA_INT = 2**31 - 1  # the most that TorchServe reads into a whole number
 MANIFEST = "MAR-INF/MANIFEST.json"
 YAML_NAMES = {
     "batch_size": "batchSize",
@@ -90,12 +91,14 @@ class ServingConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            values = value.items() if isinstance(value, dict) else [(name, value)]
-            for key, number in values:
-                if not isinstance(number, int) or number < 1:
-                    flag = key.replace("_", "-")
-                    raise ValueError(f"--{flag}: got {number!r}; give a whole number from 1 up")
+        values = asdict(self)
+        values |= {f"max_{name}": value for name, value in values.pop("limits").items()}
+        for name, value in values.items():
+            # TorchServe is told twice the bytes (see `serve.instance`).
+            most = JAVA_INT // 2 if name == "max_body_bytes" else JAVA_INT
+            if not isinstance(value, int) or not 1 <= value <= most:
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag}: got {value!r}; give a whole number from 1 to {most}")
 
 
 def write_archive(

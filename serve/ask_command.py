@@ -16,7 +16,8 @@ from rich.console import Console
 from serve.client import Client, ClientError, Prediction
 from serve.command import MISTAKES, command_parser, fail
 from serve.flags import add_serving_flags, parse_models, serving_config
-from serve.server import Server, ServerConfig, ServerError
+from serve.server import Server, ServerError
+from serve.server_config import ServerConfig
 from serve.stopping import Stopped, raise_stopped
 
 EPILOG = """\

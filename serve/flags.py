@@ -8,7 +8,7 @@ from typing import Any
 from serve.archive import ARTEFACTS, ServingConfig
 from serve.requests import Limits
 from serve.served_model import Model
-from serve.server import ServerConfig
+from serve.server_config import ServerConfig
 
 
 def parse_model(text: str) -> Model:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import yaml
 
+from serve.archive import JAVA_INT
 from serve.metrics import metrics_yaml
 from serve.owned_folder import make_folder, owned_folders, remove_abandoned
 from serve.tokens import KEY_FILE
@@ -114,7 +115,11 @@ class Instance:
 
 def make_instance(ports: Ports, logs: Path | None = None) -> Instance:
     """A new folder, readable by its owner alone; first, those that killed processes left are
-    removed."""
+    removed.
+
+    Raises:
+        ValueError: TMPDIR is too long a name; nothing can be written to `logs`.
+    """
     remove_abandoned()
     base = Path(tempfile.gettempdir())
     if len(os.fsencode(base)) > _LONGEST_BASE:
@@ -122,16 +127,31 @@ def make_instance(ports: Ports, logs: Path | None = None) -> Instance:
             f"TMPDIR: {base} is too long for the workers' sockets; set one of at most "
             f"{_LONGEST_BASE} bytes, such as /tmp"
         )
+    if logs is not None:
+        logs = _writable(logs)
     folder, lock = make_folder()
     instance = Instance(folder, logs or folder / "logs", ports, lock)
     try:
         for made in (instance.store, instance.temporary, instance.path):
             made.mkdir()
-        instance.logs.mkdir(parents=True, exist_ok=True)
+        instance.logs.mkdir(exist_ok=True)
     except BaseException:
         instance.remove()
         raise
     return instance
+
+
+def _writable(logs: Path) -> Path:
+    """The folder, made where it is not there, in full: TorchServe runs in a folder of its own."""
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=logs):
+            return logs.resolve()
+    except OSError as error:
+        raise ValueError(
+            f"--logs: {logs} cannot be written to as a folder ({os.strerror(error.errno or 0)}); "
+            "give another"
+        ) from error
 
 
 def running_instances() -> list[tuple[Path, int]]:
@@ -179,7 +199,7 @@ def write_configuration(
         "disable_token_authorization": "false",
         "token_expiration_min": token_minutes,
         # Above the handler's own limit, whose error says more than the front end's.
-        "max_request_size": 2 * body_bytes,
+        "max_request_size": min(2 * body_bytes, JAVA_INT),
         "decode_input_request": "false",  # the handler says what is wrong with a body
         "default_workers_per_model": workers,
         "number_of_gpu": 0,

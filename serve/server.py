@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,7 @@ from typing import Self
 import psutil
 
 from serve import buffered_socket, lazy_torch
-from serve.archive import ServingConfig, write_archive
+from serve.archive import write_archive
 from serve.drain import drain, wait_until_alone
 from serve.failure import Logs
 from serve.instance import Instance, free_ports, make_instance, write_configuration
@@ -23,40 +22,13 @@ from serve.java import Java, find_java
 from serve.management import READY, Management
 from serve.processes import die_with_parent, end_process
 from serve.served_model import Model, check_distinct
+from serve.server_config import ServerConfig
 from serve.tokens import read_tokens
 
 JAVA_HEAP_MB = 160
 # Heap and what a JVM needs besides; a worker with its engine, with torch or not, without a model.
 JAVA_MB, WORKER_MB, LEAN_WORKER_MB = 260, 300, 120
 _POLL = 0.1
-
-
-@dataclass(frozen=True)
-class ServerConfig:
-    """How to serve.
-
-    Args:
-        backend: of the archives; see `serve.archive.ARTEFACTS`.
-        port, management_port, metrics_port: on the loopback interface; None is any free one.
-        token_minutes: after which tokens expire.
-        buffered_socket: read the workers' sockets in chunks (see `serve.buffered_socket`).
-        python: of the workers; its environment needs torchserve, torch, tokenizers and the engine.
-        logs: a folder; None is one that goes with the server.
-        start_timeout, drain_timeout: seconds.
-        serving: of each model's workers; what a ready-made archive says of its own goes before.
-    """
-
-    backend: str = "onnx"
-    port: int | None = None
-    management_port: int | None = None
-    metrics_port: int | None = None
-    token_minutes: float = 60
-    buffered_socket: bool = True
-    python: Path = Path(sys.executable)
-    logs: Path | None = None
-    start_timeout: float = 120.0
-    drain_timeout: float = 30.0
-    serving: ServingConfig = field(default_factory=ServingConfig)
 
 
 class ServerError(Exception):

@@ -23,7 +23,8 @@ from serve.archive import ServingConfig, write_archive
 from serve.client import Client, TokenRefused, Unavailable
 from serve.owned_folder import PREFIX
 from serve.served_model import Model
-from serve.server import Server, ServerConfig, ServerError
+from serve.server import Server, ServerError
+from serve.server_config import ServerConfig
 from serve.tokens import read_tokens
 
 TOKEN_SECONDS = 6

@@ -12,7 +12,8 @@ import pytest
 from serve.instance import free_ports, make_instance, running_instances, write_configuration
 from serve.owned_folder import LOCK, PREFIX, remove_abandoned
 from serve.served_model import Model
-from serve.server import Server, ServerConfig, ServerError
+from serve.server import Server, ServerError
+from serve.server_config import ServerConfig
 
 
 @pytest.fixture
@@ -97,6 +98,40 @@ def test_the_configuration_closes_every_door_but_the_asked_for(temporary: Path) 
     assert len(addresses) == 5 and all("127.0.0.1" in each for each in addresses)
     assert running_instances() == [(instance.folder, instance.ports.management)]
     instance.remove()
+
+
+@pytest.mark.parametrize("where", ["file", "file/logs"])
+def test_logs_that_cannot_be_written_are_refused_and_leave_nothing(
+    bundle: Path, temporary: Path, where: str
+) -> None:
+    (temporary / "file").touch()
+    config = ServerConfig(logs=temporary / where)
+    with (
+        pytest.raises(ValueError, match=r"--logs: .* cannot be written to as a folder"),
+        Server([Model(bundle, "tiny")], config),
+    ):
+        pass
+    assert [path.name for path in temporary.iterdir()] == ["file"]
+
+
+def test_logs_lie_where_the_caller_says_and_not_below_torchserves_folder(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(temporary)
+    instance = make_instance(free_ports(), Path("some/logs"))
+    assert instance.logs == temporary / "some" / "logs"
+    instance.remove()
+    assert instance.logs.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("token_minutes", 0), ("token_minutes", float("nan")), ("token_minutes", 10**9),
+     ("start_timeout", -1), ("drain_timeout", float("nan"))],
+)  # fmt: skip
+def test_settings_that_would_let_nobody_in_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"--{setting.replace('_', '-')}: got {value}"):
+        ServerConfig(**{setting: value})
 
 
 @pytest.mark.parametrize("port", [-1, 70_000])

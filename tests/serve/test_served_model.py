@@ -20,7 +20,8 @@ from serve.instance import free_ports, make_instance
 from serve.management import Management, Worker
 from serve.requests import Limits
 from serve.served_model import Model
-from serve.server import Server, ServerConfig, ServerError
+from serve.server import Server, ServerError
+from serve.server_config import ServerConfig
 
 
 @pytest.fixture

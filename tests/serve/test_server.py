@@ -27,7 +27,8 @@ from serve.client import Client, TokenRefused
 from serve.predictor import open_predictor
 from serve.requests import Limits
 from serve.served_model import Model
-from serve.server import Server, ServerConfig
+from serve.server import Server
+from serve.server_config import ServerConfig
 from serve.tokens import read_tokens
 
 TEXTS = ["a very good book", "bad", "the book is not bad", "good " * 40, "ünknown ☃ words", "a"]
