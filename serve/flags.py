@@ -117,6 +117,12 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         help=f"until tokens expire (default: {standard.token_minutes})",
     )
     group.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the logs here")
+    group.add_argument(
+        "--nginx-token-file",
+        type=Path,
+        metavar="FILE",
+        help="keep the inference token here, as serve/deploy/nginx.conf includes it",
+    )
     for flag, value in (
         ("--start-timeout", standard.start_timeout),
         ("--drain-timeout", standard.drain_timeout),
@@ -143,6 +149,7 @@ def server_config(options: argparse.Namespace) -> ServerConfig:
         token_minutes=options.token_minutes,
         buffered_socket=not options.no_buffered_socket,
         logs=options.logs,
+        nginx_token_file=options.nginx_token_file,
         start_timeout=options.start_timeout,
         drain_timeout=options.drain_timeout,
         serving=serving_config(options),

@@ -20,6 +20,7 @@ from serve.failure import Logs
 from serve.instance import Instance, free_ports, make_instance, write_configuration
 from serve.java import Java, find_java
 from serve.management import READY, Management
+from serve.nginx_token import NginxToken, prepare_token_file
 from serve.processes import die_with_parent, end_process
 from serve.served_model import Model, check_distinct
 from serve.server_config import ServerConfig
@@ -50,6 +51,7 @@ class Server:
         self.instance: Instance
         self.process: subprocess.Popen[bytes]
         self.logs: Logs
+        self._nginx_token: NginxToken | None = None
         check_distinct(self.models)
 
     @property
@@ -64,6 +66,8 @@ class Server:
 
     def __enter__(self) -> Self:
         java, config = find_java(), self.config
+        if config.nginx_token_file is not None:
+            prepare_token_file(config.nginx_token_file)
         self.instance = make_instance(
             free_ports(config.port, config.management_port, config.metrics_port), config.logs
         )
@@ -80,6 +84,11 @@ class Server:
             )
             self._start(java)
             self._wait_until_ready()
+            if config.nginx_token_file is not None:
+                self._nginx_token = NginxToken(
+                    config.nginx_token_file, self._management(), config.token_minutes
+                )
+                self._nginx_token.start()
         except BaseException:
             self._end()
             raise
@@ -103,11 +112,10 @@ class Server:
 
     def worker_pids(self) -> list[int]:
         """The workers' processes."""
-        management = Management(self.instance.ports.management, self.key_file)
         return [
             worker.pid
             for model in self.models
-            for worker in management.workers(model.name, model.version)
+            for worker in self._management().workers(model.name, model.version)
             if worker.pid > 0
         ]
 
@@ -128,9 +136,12 @@ class Server:
         self._end()
         return answered
 
+    def _management(self) -> Management:
+        return Management(self.instance.ports.management, self.key_file)
+
     def _unready(self) -> str | None:
         """The first model with a worker that is not ready, and what it has instead."""
-        management = Management(self.instance.ports.management, self.key_file)
+        management = self._management()
         for model in self.models:
             name, wanted = f"{model.name} {model.version}", self._workers(model)
             try:
@@ -244,6 +255,8 @@ class Server:
         read_tokens(self.key_file)
 
     def _end(self) -> None:
+        if self._nginx_token is not None:
+            self._nginx_token.stop()
         if hasattr(self, "process"):
             end_process(self.process)
         self.instance.remove()

@@ -20,6 +20,7 @@ class ServerConfig:
         buffered_socket: read the workers' sockets in chunks (see `serve.buffered_socket`).
         python: of the workers; its environment needs torchserve, torch, tokenizers and the engine.
         logs: a folder; None is one that goes with the server.
+        nginx_token_file: where a proxy reads the inference token (see `serve.nginx_token`).
         start_timeout, drain_timeout: seconds.
         serving: of each model's workers; what a ready-made archive says of its own goes before.
     """
@@ -32,6 +33,7 @@ class ServerConfig:
     buffered_socket: bool = True
     python: Path = Path(sys.executable)
     logs: Path | None = None
+    nginx_token_file: Path | None = None
     start_timeout: float = 120.0
     drain_timeout: float = 30.0
     serving: ServingConfig = field(default_factory=ServingConfig)
