@@ -10,7 +10,7 @@ from rich.console import Console
 from serve import archive_command, ask_command, health_command, predict_command, triton_command
 from serve.client import Client
 from serve.command import MISTAKES, command_parser, fail
-from serve.flags import add_server_flags, add_serving_flags, parse_model, server_config
+from serve.flags import add_server_flags, add_serving_flags, parse_models, server_config
 from serve.page import PageServer
 from serve.server import Server, ServerError
 from serve.stopping import Stopped, raise_stopped
@@ -50,22 +50,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     console = Console(highlight=False, soft_wrap=True)
     raise_stopped()
+    page = None
     try:
-        models = [parse_model(each) for each in options.bundles]
-        with Server(models, server_config(options)) as server:
-            return _run(server, options, console)
+        models, config = parse_models(options.bundles, options), server_config(options)
+        if options.page:  # first, so that nothing starts where the page's port cannot be had
+            page = PageServer({}, options.page_port)
+        with Server(models, config) as server:
+            return _run(server, page, console)
     except Stopped:
         return 0
     except ServerError as error:
         return fail(parser, error, 1)
     except MISTAKES as error:
         return fail(parser, error)
+    finally:
+        if page is not None:
+            page.stop()
 
 
-def _run(server: Server, options: argparse.Namespace, console: Console) -> int:
+def _run(server: Server, page: PageServer | None, console: Console) -> int:
     announce(server, console)
-    page = PageServer(endpoints(server), options.page_port) if options.page else None
     if page is not None:
+        page.clients = endpoints(server)
         page.start()
         console.print(f"page        {page.url}")
     try:

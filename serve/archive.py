@@ -30,6 +30,17 @@ ARTEFACTS = {
 }
 """Backend -> its artefact, of those that a worker can open without this project."""
 
+JAVA_INT = 2**31 - 1  # the most that TorchServe reads into a whole number
+MANIFEST = "MAR-INF/MANIFEST.json"
+YAML_NAMES = {
+    "batch_size": "batchSize",
+    "batch_delay": "maxBatchDelay",
+    "queue": "jobQueueSize",
+    "response_timeout": "responseTimeout",
+    "startup_timeout": "startupTimeout",
+}
+"""What `ServingConfig` calls it -> what an archive's `model-config.yaml` does."""
+
 CARRIED = (
     "export/__init__.py",
     "export/onnx_engine.py",
@@ -80,12 +91,14 @@ class ServingConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            values = value.items() if isinstance(value, dict) else [(name, value)]
-            for key, number in values:
-                if not isinstance(number, int) or number < 1:
-                    flag = key.replace("_", "-")
-                    raise ValueError(f"--{flag}: got {number!r}; give a whole number from 1 up")
+        values = asdict(self)
+        values |= {f"max_{name}": value for name, value in values.pop("limits").items()}
+        for name, value in values.items():
+            # TorchServe is told twice the bytes (see `serve.instance`).
+            most = JAVA_INT // 2 if name == "max_body_bytes" else JAVA_INT
+            if not isinstance(value, int) or not 1 <= value <= most:
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag}: got {value!r}; give a whole number from 1 to {most}")
 
 
 def write_archive(
@@ -160,7 +173,7 @@ def _entries(
         "limits": asdict(config.limits),
     }
     entries = {
-        "MAR-INF/MANIFEST.json": _json(_manifest(name, version, artefact)),
+        MANIFEST: _json(_manifest(name, version, artefact)),
         "model-config.yaml": yaml.safe_dump(model_yaml(config)).encode(),
         CONFIG: _json(serving),
         artefact: content,
@@ -194,11 +207,7 @@ def model_yaml(config: ServingConfig) -> dict[str, Any]:
     return {
         "minWorkers": config.workers,
         "maxWorkers": config.workers,
-        "batchSize": config.batch_size,
-        "maxBatchDelay": config.batch_delay,
-        "responseTimeout": config.response_timeout,
-        "startupTimeout": config.startup_timeout,
-        "jobQueueSize": config.queue,
+        **{name: getattr(config, ours) for ours, name in YAML_NAMES.items()},
         "deviceType": "cpu",
     }
 

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from serve.client import Client, ClientError, Prediction
 from serve.command import MISTAKES, command_parser, fail
-from serve.flags import add_serving_flags, parse_model, serving_config
-from serve.server import Server, ServerConfig, ServerError
+from serve.flags import add_serving_flags, parse_models, serving_config
+from serve.server import Server, ServerError
+from serve.server_config import ServerConfig
 from serve.stopping import Stopped, raise_stopped
 
 EPILOG = """\
@@ -56,7 +57,7 @@ def _ask_bundle(options: argparse.Namespace, console: Console) -> None:
     """Raises `ServerError` also where a request was lost or something of the server remains."""
     if options.token_file is not None:
         raise ValueError("--token-file: a bundle's endpoint has its own; leave it out")
-    model = parse_model(options.target)
+    (model,) = parse_models([options.target], options)
     config = ServerConfig(backend=options.backend, serving=serving_config(options))
     began = time.perf_counter()
     with Server([model], config) as server:

@@ -27,6 +27,15 @@ class Scores:
     truncated: NDArray[np.bool_]
 
 
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The scores of all texts of some parts, of which there is one at least."""
+    return Scores(
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([part.tokens for part in parts]),
+        np.concatenate([part.truncated for part in parts]),
+    )
+
+
 class TextClassifier:
     """A tokenizer and a backend as one function.
 
@@ -64,11 +73,7 @@ class TextClassifier:
         if not parts:
             empty = np.zeros(0, np.int64)
             return Scores(np.zeros((0, len(self.labels))), empty, empty.astype(np.bool_))
-        return Scores(
-            np.concatenate([part.probabilities for part in parts]),
-            np.concatenate([part.tokens for part in parts]),
-            np.concatenate([part.truncated for part in parts]),
-        )
+        return joined(parts)
 
     def probabilities_of(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float64]:
         """The probabilities (N, 2) of token ids, at most `max_length` a row, in their order."""

@@ -1,25 +1,59 @@
 """The arguments of serving and archiving, and what they say."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from serve.archive import ARTEFACTS, ServingConfig
 from serve.requests import Limits
-from serve.server import Model, ServerConfig
+from serve.served_model import Model
+from serve.server_config import ServerConfig
 
 
 def parse_model(text: str) -> Model:
     """`[NAME[@VERSION]=]FOLDER` -> the model.
 
-    Without a name it is the folder's, or the parent's where the folder is a run's `best`.
+    Without a name it is the folder's, or the parent's where the folder is a run's `best`. A
+    ready-made archive has its own name and version.
+
+    Raises:
+        ValueError, FileNotFoundError: an archive that is not there, is broken, or is another's.
     """
     given, separator, folder = text.rpartition("=")
     source = Path(folder)
     name, _, version = given.partition("@")
+    if source.suffix == ".mar":
+        found = Model.of_archive(source)
+        return Model(source, name or found.name, version or found.version).checked()
     if not separator:
         resolved = source.resolve()
         name = resolved.parent.name if resolved.name == "best" else resolved.stem
     return Model(source, name, version or "1.0")
+
+
+def parse_models(texts: Sequence[str], options: argparse.Namespace) -> list[Model]:
+    """The models. Errors as `parse_model`'s; `ValueError` also where a flag of `add_serving_flags`
+    that was given asks for what a ready-made archive will not do."""
+    models = [parse_model(each) for each in texts]
+    given = {name: getattr(options, name) for name in getattr(options, "given", ())}
+    for model in models:
+        model.check_flags(given)
+    return models
+
+
+class _Noted(argparse.Action):
+    """Stores a value, and its name in `given`: a default is not what somebody asked for."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.given = (*getattr(namespace, "given", ()), self.dest)
 
 
 def serving_config(options: argparse.Namespace) -> ServingConfig:
@@ -43,7 +77,9 @@ def add_serving_flags(parser: argparse.ArgumentParser) -> None:
     """The flags about an archive's workers."""
     standard = ServingConfig()
     limits = standard.limits
-    parser.add_argument("--backend", default="onnx", choices=ARTEFACTS, help="default: onnx")
+    parser.add_argument(
+        "--backend", action=_Noted, default="onnx", choices=ARTEFACTS, help="default: onnx"
+    )
     group = parser.add_argument_group("workers of each model")
     for flag, default, text in (
         ("--workers", standard.workers, "processes"),
@@ -57,7 +93,12 @@ def add_serving_flags(parser: argparse.ArgumentParser) -> None:
         ("--max-items", limits.items, "texts in a request"),
     ):
         group.add_argument(
-            flag, type=int, default=default, metavar="N", help=f"{text} (default: {default})"
+            flag,
+            action=_Noted,
+            type=int,
+            default=default,
+            metavar="N",
+            help=f"{text} (default: {default})",
         )
 
 
@@ -76,6 +117,12 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         help=f"until tokens expire (default: {standard.token_minutes})",
     )
     group.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the logs here")
+    group.add_argument(
+        "--nginx-token-file",
+        type=Path,
+        metavar="FILE",
+        help="keep the inference token here, as serve/deploy/nginx.conf includes it",
+    )
     for flag, value in (
         ("--start-timeout", standard.start_timeout),
         ("--drain-timeout", standard.drain_timeout),
@@ -102,6 +149,7 @@ def server_config(options: argparse.Namespace) -> ServerConfig:
         token_minutes=options.token_minutes,
         buffered_socket=not options.no_buffered_socket,
         logs=options.logs,
+        nginx_token_file=options.nginx_token_file,
         start_timeout=options.start_timeout,
         drain_timeout=options.drain_timeout,
         serving=serving_config(options),

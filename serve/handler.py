@@ -14,12 +14,12 @@ from serve import buffered_socket
 from serve.classifier import TextClassifier
 from serve.engine import open_artefact
 from serve.metrics import Tally
-from serve.problems import Problem
+from serve.problems import Problem, internal_problem
 from serve.requests import Limits, read_request
 from serve.responses import Identity, Response, answer
 
 CONFIG = "serving.json"  # written by `serve.archive`
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Handler:
@@ -49,12 +49,18 @@ class Handler:
         requests = [self._read(each, context, i) for i, each in enumerate(data)]
         with self.tally.timed():
             responses, scores = answer(requests, self.classifier, self.identity)
-        self.tally.add(responses, scores)
-        return [_send(response, context, i) for i, response in enumerate(responses)]
+        sent = [_encode(response) for response in responses]
+        self.tally.add([response for response, _ in sent], scores)
+        for index, (response, _) in enumerate(sent):
+            context.set_response_content_type(index, "application/json")
+            if response.status != 200:
+                context.set_response_status(response.status, "", index)
+        return [content for _, content in sent]
 
     def _read(self, data: dict[str, Any], context: Any, index: int) -> Any:
         headers = context.get_all_request_header(index)
-        sent = {str(name).lower(): value for name, value in headers.items()}
+        # TorchServe puts what it says of parameters, of forms and queries, among them: no strings.
+        sent = {n.lower(): value for n, value in headers.items() if isinstance(value, str)}
         try:
             if sent.get("content-encoding", "identity").lower() != "identity":
                 raise Problem(
@@ -73,10 +79,15 @@ class Handler:
             )
         except Problem as problem:
             return problem
+        except Exception as error:
+            return internal_problem(error)
 
 
-def _send(response: Response, context: Any, index: int) -> bytes:
-    context.set_response_content_type(index, "application/json")
-    if response.status != 200:
-        context.set_response_status(response.status, "", index)
-    return _encode(response.body).encode("utf-8")
+def _encode(response: Response) -> tuple[Response, bytes]:
+    """The answer and its bytes; another answer where it has none."""
+    try:
+        return response, _to_json(response.body).encode("utf-8")
+    except Exception as error:
+        problem = internal_problem(error)
+        body = problem.as_dict()
+        return Response(problem.status, body, (problem.code,)), _to_json(body).encode("utf-8")

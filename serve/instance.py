@@ -9,18 +9,17 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-import psutil
 import yaml
 
+from serve.archive import JAVA_INT
 from serve.metrics import metrics_yaml
-from serve.requests import Limits
+from serve.owned_folder import make_folder, owned_folders, remove_abandoned
 from serve.tokens import KEY_FILE
 
-PREFIX = "text-classifier-serve"
 # A socket's path has 107 bytes at most: this leaves room for /PREFIX-PID-RANDOM/t/.ts.sock.NUMBER
 _LONGEST_BASE = 48
 _MANAGEMENT = re.compile(r"^management_address=http://127\.0\.0\.1:(\d+)$", re.MULTILINE)
@@ -76,11 +75,12 @@ def _hold(flag: str, port: int | None) -> socket.socket:
 
 @dataclass(frozen=True)
 class Instance:
-    """The folder's places."""
+    """The folder's places. `lock` says that we live, to those who look for abandoned folders."""
 
     folder: Path
     logs: Path
     ports: Ports
+    lock: BinaryIO
 
     @property
     def store(self) -> Path:
@@ -110,57 +110,76 @@ class Instance:
     def remove(self) -> None:
         """Removes the folder; logs that were asked to be elsewhere stay."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.close()
 
 
 def make_instance(ports: Ports, logs: Path | None = None) -> Instance:
     """A new folder, readable by its owner alone; first, those that killed processes left are
-    removed."""
-    _sweep()
+    removed.
+
+    Raises:
+        ValueError: TMPDIR is too long a name; nothing can be written to `logs`.
+    """
+    remove_abandoned()
     base = Path(tempfile.gettempdir())
     if len(os.fsencode(base)) > _LONGEST_BASE:
         raise ValueError(
             f"TMPDIR: {base} is too long for the workers' sockets; set one of at most "
             f"{_LONGEST_BASE} bytes, such as /tmp"
         )
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-"))
-    instance = Instance(folder, logs or folder / "logs", ports)
-    instance.store.mkdir()
-    instance.temporary.mkdir()
-    instance.path.mkdir()
-    instance.logs.mkdir(parents=True, exist_ok=True)
+    if logs is not None:
+        logs = _writable(logs)
+    folder, lock = make_folder()
+    instance = Instance(folder, logs or folder / "logs", ports, lock)
+    try:
+        for made in (instance.store, instance.temporary, instance.path):
+            made.mkdir()
+        instance.logs.mkdir(exist_ok=True)
+    except BaseException:
+        instance.remove()
+        raise
     return instance
+
+
+def _writable(logs: Path) -> Path:
+    """The folder, made where it is not there, in full: TorchServe runs in a folder of its own."""
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=logs):
+            return logs.resolve()
+    except OSError as error:
+        raise ValueError(
+            f"--logs: {logs} cannot be written to as a folder ({os.strerror(error.errno or 0)}); "
+            "give another"
+        ) from error
 
 
 def running_instances() -> list[tuple[Path, int]]:
     """Folder and management port of each that runs here and that this user may read."""
     found = []
-    for folder, alive in _folders():
-        config = folder / "config.properties"
-        if alive and os.access(config, os.R_OK):
-            match = _MANAGEMENT.search(config.read_text(encoding="utf-8"))
-            if match:
-                found.append((folder, int(match[1])))
+    for folder, alive in owned_folders():
+        if not alive:
+            continue
+        try:
+            config = (folder / "config.properties").read_text(encoding="utf-8")
+        except OSError:  # not written yet, or removed meanwhile
+            continue
+        match = _MANAGEMENT.search(config)
+        if match:
+            found.append((folder, int(match[1])))
     return found
 
 
-def _folders() -> Iterator[tuple[Path, bool]]:
-    """Each instance's folder, and whether the process that made it lives."""
-    for folder in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}-*-*")):
-        owner = folder.name.removeprefix(f"{PREFIX}-").partition("-")[0]
-        if owner.isdecimal():
-            yield folder, psutil.pid_exists(int(owner))
-
-
-def _sweep() -> None:
-    for folder, alive in _folders():
-        if not alive:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def write_configuration(
-    instance: Instance, archives: list[Path], limits: Limits, token_minutes: float
+    instance: Instance,
+    archives: list[Path],
+    *,
+    body_bytes: int,
+    token_minutes: float,
+    workers: int,
 ) -> None:
-    """Writes `config.properties`, `log4j2.xml` and `metrics.yaml`."""
+    """Writes `config.properties`, `log4j2.xml` and `metrics.yaml`; `workers` are of archives that
+    do not say how many."""
     ports = instance.ports
     metrics = instance.folder / "metrics.yaml"
     metrics.write_text(yaml.safe_dump(_metrics(), sort_keys=False), encoding="utf-8")
@@ -180,8 +199,9 @@ def write_configuration(
         "disable_token_authorization": "false",
         "token_expiration_min": token_minutes,
         # Above the handler's own limit, whose error says more than the front end's.
-        "max_request_size": 2 * limits.body_bytes,
+        "max_request_size": min(2 * body_bytes, JAVA_INT),
         "decode_input_request": "false",  # the handler says what is wrong with a body
+        "default_workers_per_model": workers,
         "number_of_gpu": 0,
         "number_of_netty_threads": 1,
         "netty_client_threads": 1,

@@ -41,11 +41,19 @@ class Management:
             for worker in version["workers"]
         ]
 
+    def refresh(self, kind: str) -> None:
+        """Has TorchServe write another token of that kind, "inference" or "management", at once
+        the only one that it takes. Errors as `workers`'."""
+        path = f"/token?type={kind}"
+        status, _ = self._request(path, read_tokens(self.key_file).api)
+        if status != 200:
+            raise ConnectionError(f"management port {self.port}: status {status} for {path}")
+
     def _get(self, path: str) -> Any:
         tokens = read_tokens(self.key_file)
         status, body = self._request(path, tokens.management)
         if status == 400:  # so TorchServe refuses a token; it may be another's refresh
-            self._request("/token?type=management", tokens.api)
+            self.refresh("management")
             status, body = self._request(path, read_tokens(self.key_file).management)
         if status != 200:
             raise ConnectionError(f"management port {self.port}: status {status} for {path}")

@@ -23,10 +23,10 @@ _INLINE = {
 
 
 class PageServer:
-    """Serves the page until stopped; `clients` by the names that the page shows.
+    """Holds the port, serves the page once started; `clients` by the names that the page shows.
 
     Raises:
-        ValueError: the port is taken.
+        ValueError: the port is taken, or none.
     """
 
     def __init__(self, clients: Mapping[str, Client], port: int = 0) -> None:
@@ -36,7 +36,7 @@ class PageServer:
         try:
             handler = type("Handler", (_Handler,), {"page": self})
             self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise ValueError(
                 f"--page-port: 127.0.0.1:{port} cannot be had; stop what holds it, or give another"
             ) from error
@@ -58,9 +58,10 @@ class PageServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends, and frees the port."""
-        self._server.shutdown()
-        self._thread.join()
+        """Ends, and frees the port; also where it has not begun to answer."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
 
     def ask(self, question: Any) -> tuple[int, dict[str, Any]]:

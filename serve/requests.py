@@ -159,6 +159,7 @@ def _read_v2(body: dict[str, Any], limits: Limits) -> Request:
     request_id = body.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise Problem(422, "wrong_type", f"id: {_kind(request_id)}; send a string", "id")
+    _encoded(request_id or "", "id")
     data = tensor.get("data")
     if isinstance(data, list) and data and all(isinstance(row, list) for row in data):
         data = [row[0] if len(row) == 1 else row for row in data]  # shape [N, 1], nested
@@ -213,15 +214,7 @@ def _text(value: Any, field: str, limits: Limits) -> str:
         raise Problem(422, "wrong_type", f"{field}: {_kind(value)}; send a string", field)
     if len(value) > limits.text_bytes:  # before encoding it: no copy of what is far too long
         raise _too_large(field, len(value), limits.text_bytes, "cut it")
-    try:
-        size = len(value.encode("utf-8"))
-    except UnicodeEncodeError as error:
-        raise Problem(
-            422,
-            "invalid_text",
-            f"{field}: a lone surrogate at character {error.start}; send valid Unicode",
-            field,
-        ) from None
+    size = len(_encoded(value, field))
     if size > limits.text_bytes:
         raise _too_large(field, size, limits.text_bytes, "cut it")
     if "\0" in value:
@@ -231,6 +224,19 @@ def _text(value: Any, field: str, limits: Limits) -> str:
     if not value.strip():
         raise Problem(422, "empty_text", f"{field}: empty; send a text with a word in it", field)
     return value
+
+
+def _encoded(value: str, field: str) -> bytes:
+    """In UTF-8, which has no lone surrogates; JSON can say them."""
+    try:
+        return value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Problem(
+            422,
+            "invalid_text",
+            f"{field}: a lone surrogate at character {error.start}; send valid Unicode",
+            field,
+        ) from None
 
 
 def _refuse_unknown(value: dict[str, Any], known: Sequence[str], field: str) -> None:

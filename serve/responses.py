@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from serve.attributions import attributions
-from serve.classifier import Scores, TextClassifier
-from serve.problems import Problem
+from serve.classifier import Scores, TextClassifier, joined
+from serve.problems import Problem, internal_problem
 from serve.requests import Request
 
 
@@ -34,29 +34,53 @@ def answer(
 ) -> tuple[list[Response], Scores]:
     """Answers of all requests, in order, and the scores of all their good texts.
 
-    The texts of all requests are computed together. A request that is a problem is answered as one.
+    The texts of all requests are computed together. A request that is a problem is answered as one,
+    and one that cannot be answered with 500: no request takes others with it.
     """
-    texts = [text for each in requests if isinstance(each, Request) for text in _texts(each)]
-    scores = classifier.score(texts)
+    try:
+        scores = classifier.score([text for each in requests for text in _texts(each)])
+    except Exception as error:
+        if len(requests) > 1:  # one of them may be the reason: each by itself
+            alone = [answer([each], classifier, identity) for each in requests]
+            parts = [scores for _, scores in alone]
+            return [response for responses, _ in alone for response in responses], joined(parts)
+        return [_refusal(internal_problem(error))], classifier.score([])
     predictions = iter(_predictions(scores, classifier.labels))
     responses = []
     for request in requests:
-        if isinstance(request, Problem):
-            responses.append(Response(request.status, request.as_dict(), (request.code,)))
-            continue
-        own = [next(predictions) for item in request.items if isinstance(item, str)]
-        if request.explain:
-            for text, each in zip(_texts(request), own, strict=True):
-                whole = np.array(list(each["probabilities"].values()))
-                each["attributions"] = attributions(classifier, text, whole)
-        if request.protocol == "v2":
-            responses.append(Response(200, _v2(request, own, identity)))
-        else:
-            responses.append(_respond(request, own, identity))
+        own = [next(predictions) for _ in _texts(request)]
+        try:
+            responses.append(_respond(request, own, classifier, identity))
+        except Exception as error:
+            responses.append(_refusal(internal_problem(error)))
     return responses, scores
 
 
-def _texts(request: Request) -> list[str]:
+def _respond(
+    request: Request | Problem,
+    own: list[dict[str, Any]],
+    classifier: TextClassifier,
+    identity: Identity,
+) -> Response:
+    """One request's answer; `own` is what is said of its texts."""
+    if isinstance(request, Problem):
+        return _refusal(request)
+    if request.explain:
+        for text, each in zip(_texts(request), own, strict=True):
+            whole = np.array(list(each["probabilities"].values()))
+            each["attributions"] = attributions(classifier, text, whole)
+    if request.protocol == "v2":
+        return Response(200, _v2(request, own, identity))
+    return _listed(request, own, identity)
+
+
+def _refusal(problem: Problem) -> Response:
+    return Response(problem.status, problem.as_dict(), (problem.code,))
+
+
+def _texts(request: Request | Problem) -> list[str]:
+    if isinstance(request, Problem):
+        return []
     return [item for item in request.items if isinstance(item, str)]
 
 
@@ -76,7 +100,7 @@ def _predictions(scores: Scores, labels: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _respond(request: Request, own: list[dict[str, Any]], identity: Identity) -> Response:
+def _listed(request: Request, own: list[dict[str, Any]], identity: Identity) -> Response:
     model = {"model": identity.model, "version": identity.version}
     if request.single:
         return Response(200, own[0] | model)

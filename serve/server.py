@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from pathlib import Path
 from types import TracebackType
@@ -15,56 +14,22 @@ from typing import Self
 import psutil
 
 from serve import buffered_socket, lazy_torch
-from serve.archive import ServingConfig, write_archive
+from serve.archive import write_archive
 from serve.drain import drain, wait_until_alone
-from serve.failure import explain_failure
+from serve.failure import Logs
 from serve.instance import Instance, free_ports, make_instance, write_configuration
 from serve.java import Java, find_java
 from serve.management import READY, Management
+from serve.nginx_token import NginxToken, prepare_token_file
 from serve.processes import die_with_parent, end_process
+from serve.served_model import Model, check_distinct
+from serve.server_config import ServerConfig
 from serve.tokens import read_tokens
 
 JAVA_HEAP_MB = 160
 # Heap and what a JVM needs besides; a worker with its engine, with torch or not, without a model.
 JAVA_MB, WORKER_MB, LEAN_WORKER_MB = 260, 300, 120
 _POLL = 0.1
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model to serve: its bundle, or an archive (.mar) that is already written."""
-
-    source: Path
-    name: str
-    version: str = "1.0"
-
-
-@dataclass(frozen=True)
-class ServerConfig:
-    """How to serve.
-
-    Args:
-        backend: of the archives; see `serve.archive.ARTEFACTS`.
-        port, management_port, metrics_port: on the loopback interface; None is any free one.
-        token_minutes: after which tokens expire.
-        buffered_socket: read the workers' sockets in chunks (see `serve.buffered_socket`).
-        python: of the workers; its environment needs torchserve, torch, tokenizers and the engine.
-        logs: a folder; None is one that goes with the server.
-        start_timeout, drain_timeout: seconds.
-        serving: of each model's workers.
-    """
-
-    backend: str = "onnx"
-    port: int | None = None
-    management_port: int | None = None
-    metrics_port: int | None = None
-    token_minutes: float = 60
-    buffered_socket: bool = True
-    python: Path = Path(sys.executable)
-    logs: Path | None = None
-    start_timeout: float = 120.0
-    drain_timeout: float = 30.0
-    serving: ServingConfig = field(default_factory=ServingConfig)
 
 
 class ServerError(Exception):
@@ -76,14 +41,18 @@ class Server:
 
     Raises:
         ServerError: on entering, the server does not come up; nothing is left behind.
-        ValueError, FileNotFoundError: no Java, a port taken, a bundle that cannot be served.
+        ValueError, FileNotFoundError: no Java, a port taken, a bundle or an archive that cannot be
+            served.
     """
 
     def __init__(self, models: Sequence[Model], config: ServerConfig | None = None) -> None:
-        self.models, self.config = list(models), config or ServerConfig()
+        self.models = [model.checked() for model in models]
+        self.config = config or ServerConfig()
         self.instance: Instance
         self.process: subprocess.Popen[bytes]
-        _check_distinct(self.models)
+        self.logs: Logs
+        self._nginx_token: NginxToken | None = None
+        check_distinct(self.models)
 
     @property
     def url(self) -> str:
@@ -97,18 +66,29 @@ class Server:
 
     def __enter__(self) -> Self:
         java, config = find_java(), self.config
+        if config.nginx_token_file is not None:
+            prepare_token_file(config.nginx_token_file)
         self.instance = make_instance(
             free_ports(config.port, config.management_port, config.metrics_port), config.logs
         )
         try:
             archives = [self._archive(model) for model in self.models]
             worker_mb = LEAN_WORKER_MB if self._is_onnx_alone() else WORKER_MB
-            _check_memory(archives, config.serving.workers, worker_mb)
+            _check_memory(archives, [self._workers(model) for model in self.models], worker_mb)
             write_configuration(
-                self.instance, archives, config.serving.limits, config.token_minutes
+                self.instance,
+                archives,
+                body_bytes=self._body_bytes(),
+                token_minutes=config.token_minutes,
+                workers=config.serving.workers,
             )
             self._start(java)
             self._wait_until_ready()
+            if config.nginx_token_file is not None:
+                self._nginx_token = NginxToken(
+                    config.nginx_token_file, self._management(), config.token_minutes
+                )
+                self._nginx_token.start()
         except BaseException:
             self._end()
             raise
@@ -128,24 +108,14 @@ class Server:
 
     def ready(self) -> bool:
         """Whether every worker of every model is ready."""
-        management = Management(self.instance.ports.management, self.key_file)
-        try:
-            states = [
-                [worker.state for worker in management.workers(model.name, model.version)]
-                for model in self.models
-            ]
-        except (OSError, ValueError):
-            return False
-        wanted = self.config.serving.workers
-        return all(len(each) >= wanted and set(each) == {READY} for each in states)
+        return self._unready() is None
 
     def worker_pids(self) -> list[int]:
         """The workers' processes."""
-        management = Management(self.instance.ports.management, self.key_file)
         return [
             worker.pid
             for model in self.models
-            for worker in management.workers(model.name, model.version)
+            for worker in self._management().workers(model.name, model.version)
             if worker.pid > 0
         ]
 
@@ -166,11 +136,36 @@ class Server:
         self._end()
         return answered
 
+    def _management(self) -> Management:
+        return Management(self.instance.ports.management, self.key_file)
+
+    def _unready(self) -> str | None:
+        """The first model with a worker that is not ready, and what it has instead."""
+        management = self._management()
+        for model in self.models:
+            name, wanted = f"{model.name} {model.version}", self._workers(model)
+            try:
+                states = [each.state for each in management.workers(model.name, model.version)]
+            except (OSError, ValueError) as error:
+                return f"{name} is not known yet ({type(error).__name__})"
+            if len(states) < wanted or set(states) != {READY}:
+                return f"{name} has workers {', '.join(states) or 'none'}, wanted are {wanted}"
+        return None
+
+    def _workers(self, model: Model) -> int:
+        return int(model.packed.get("workers", self.config.serving.workers))
+
+    def _body_bytes(self) -> int:
+        """The most that a model takes in a request: the front end is the same for all."""
+        standard = self.config.serving.limits.body_bytes
+        return max(int(model.packed.get("max_body_bytes", standard)) for model in self.models)
+
     def _archive(self, model: Model) -> Path:
-        target = self.instance.store / f"{model.name}-{model.version}.mar"
-        if model.source.suffix == ".mar":
+        if model.is_archive:  # whose names were not checked: they make no path
+            target = self.instance.store / f"ready-made-{self.models.index(model)}.mar"
             shutil.copyfile(model.source, target)
             return target
+        target = self.instance.store / f"{model.name}-{model.version}.mar"
         return write_archive(
             model.source,
             target,
@@ -204,6 +199,7 @@ class Server:
             "-ncs",  # no snapshots of the configuration
         ]
         with (instance.logs / "java.log").open("wb") as output:
+            self.logs = Logs(instance.logs)
             self.process = subprocess.Popen(
                 command,
                 cwd=instance.folder,
@@ -240,50 +236,41 @@ class Server:
 
     def _is_onnx_alone(self) -> bool:
         """Whether no worker can need torch; what is in a ready-made archive is not known."""
-        packed = any(model.source.suffix == ".mar" for model in self.models)
+        packed = any(model.is_archive for model in self.models)
         return self.config.backend.startswith("onnx") and not packed
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.config.start_timeout
         while not self.key_file.exists() or not self.ready():
-            reason = explain_failure(self.instance.logs, self.process.poll())
+            reason = self.logs.explain_failure(self.process.poll())
             if reason:
                 raise ServerError(reason)
             if time.monotonic() > deadline:
                 raise ServerError(
-                    f"not ready after {self.config.start_timeout:.0f} s; see the logs, or give "
-                    "--start-timeout"
+                    f"not ready after {self.config.start_timeout:.0f} s: {self._unready()}; the "
+                    f"log ends with {self.logs.last_line()!r}; keep the logs by --logs, or "
+                    "give a longer --start-timeout"
                 )
             time.sleep(_POLL)
         read_tokens(self.key_file)
 
     def _end(self) -> None:
+        if self._nginx_token is not None:
+            self._nginx_token.stop()
         if hasattr(self, "process"):
             end_process(self.process)
         self.instance.remove()
 
 
-def _check_distinct(models: list[Model]) -> None:
-    if not models:
-        raise ValueError("nothing to serve: give a bundle's folder")
-    seen = set()
-    for model in models:
-        key = (model.name, model.version)
-        if key in seen:
-            raise ValueError(
-                f"model {model.name}, version {model.version}: given twice; name them apart: "
-                "NAME@VERSION=FOLDER"
-            )
-        seen.add(key)
-
-
-def _check_memory(archives: list[Path], workers: int, worker_mb: int) -> None:
+def _check_memory(archives: list[Path], workers: list[int], worker_mb: int) -> None:
     """Refuses to start what would be killed; artefacts count twice: as read, and as prepared."""
-    models_mb = sum(2 * path.stat().st_size for path in archives) / 2**20
-    wanted = JAVA_MB + workers * (worker_mb * len(archives) + models_mb)
+    wanted = float(JAVA_MB)
+    for path, count in zip(archives, workers, strict=True):
+        wanted += count * (worker_mb + 2 * path.stat().st_size / 2**20)
     available = psutil.virtual_memory().available / 2**20
     if available < wanted:
         raise ServerError(
             f"too little memory: {available:.0f} MB are free, {len(archives)} model(s) with "
-            f"{workers} worker(s) each need about {wanted:.0f} MB; serve fewer, or free some"
+            f"{sum(workers)} worker(s) together need about {wanted:.0f} MB; serve fewer, or free "
+            "some"
         )

@@ -23,13 +23,14 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from serve.benchmark.measure import Plan, measure
-from serve.benchmark.peers import PEERS
+from serve.benchmark.peers import PEERS, check_installed
 from serve.benchmark.systems import ENDPOINTS, STANDARD, System, endpoint, peer, settings
 from serve.benchmark.table import ENDPOINT, costs, speeds
 from serve.benchmark.trivial import TEXTS, make_trivial_bundle
 from serve.command import MISTAKES, command_parser, fail
 from serve.predict_command import read_rows
 from serve.predictor import open_predictor
+from serve.server import ServerError
 from training.files import write_whole
 
 EPILOG = """\
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = sum(each is not None for each in (options.bundle, options.reviews))
         if given != (0 if options.trivial else 2):
             raise ValueError("BUNDLE: give it and --reviews, or --trivial by itself")
+        check_installed(options.beside)
         with tempfile.TemporaryDirectory() as made:
             if options.trivial:
                 bundle, texts = make_trivial_bundle(Path(made) / "trivial"), list(TEXTS) * 500
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 bundle = options.bundle
                 texts = read_texts(options.reviews, options.column, options.texts)
             result = benchmark(bundle, texts, options)
+    except ServerError as error:
+        return fail(parser, error, 1)
     except MISTAKES as error:
         return fail(parser, error)
     options.output.parent.mkdir(parents=True, exist_ok=True)

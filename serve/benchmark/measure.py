@@ -14,6 +14,7 @@ from rich.progress import Progress
 from serve.benchmark.load import drive, render
 from serve.benchmark.systems import STANDARD, System
 from serve.predictor import Predictor
+from serve.server import ServerError
 
 Figures = dict[str, dict[str, list[float]]]
 """System -> measure -> one figure a round."""
@@ -72,7 +73,7 @@ def _measure_system(system: System, texts: list[str], plan: Plan) -> dict[str, f
             each.suspend()
     failures = full.failures + lone.failures + half.failures
     if failures:
-        raise RuntimeError(f"{system.name}: {failures} requests were not answered with 200")
+        raise ServerError(f"{system.name}: {failures} requests were not answered with 200")
     answered = len(full.latencies)
     return {
         "rate": full.rate,

@@ -7,8 +7,9 @@ Both batch as the archives do, and have as many processes with the model.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from serve.archive import ServingConfig
@@ -32,6 +33,20 @@ PEERS = {
     "starlette": "serve.benchmark.starlette_peer",
     "litserve": "serve.benchmark.litserve_peer",
 }
+
+PACKAGES = {"starlette": ("starlette", "uvicorn"), "litserve": ("litserve",)}
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Raises `ValueError` where what one of the peers needs is not installed."""
+    wanted = {name for name in names if name in PEERS}
+    missing = sorted(name for name in wanted if not all(map(find_spec, PACKAGES[name])))
+    if missing:
+        raise ValueError(
+            f"--beside: {', '.join(missing)} cannot run here; install the peers, "
+            "pip install -e '.[bench]', or name what to measure without them"
+        )
+
 
 if __name__ == "__main__":
     name, bundle, port, workers = sys.argv[1:]

@@ -16,7 +16,9 @@ import psutil
 
 from serve.archive import ServingConfig
 from serve.benchmark.peers import PATH, PEERS
-from serve.server import Model, Server, ServerConfig
+from serve.served_model import Model
+from serve.server import Server, ServerError
+from serve.server_config import ServerConfig
 from serve.tokens import read_tokens
 
 START = 120.0  # seconds a peer may take
@@ -100,7 +102,7 @@ def peer(name: str, bundle: Path) -> Iterator[System]:
     """One of `peers.PEERS`.
 
     Raises:
-        RuntimeError: it does not come up, as where its package is not installed.
+        ServerError: it does not come up.
     """
     assert name in PEERS
     with socket.socket() as holder:
@@ -113,9 +115,7 @@ def peer(name: str, bundle: Path) -> Iterator[System]:
         try:
             while not _listens(port):
                 if running.poll() is not None or time.perf_counter() > start + START:
-                    raise RuntimeError(
-                        f"{name} did not start; install the peers: pip install -e '.[bench]'"
-                    )
+                    raise ServerError(f"{name} did not start; what it said is above")
                 time.sleep(0.05)
             ready = time.perf_counter() - start
             yield System(name, port, PATH, psutil.Process(running.pid), ready)

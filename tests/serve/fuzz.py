@@ -95,6 +95,13 @@ def json_value(source: Bytes, depth: int = 0) -> Any:
     return {source.pick(NAMES): json_value(source, depth + 1) for _ in range(source.number(6))}
 
 
+def v2_request(source: Bytes) -> dict[str, Any]:
+    """A whole request with any id, which values put together at random hardly ever are."""
+    data = [source.pick(("good", "very bad", "\ud83d", ""))]
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": data}
+    return {"id": json_value(source, DEEPEST), "inputs": [tensor]}
+
+
 def requests_of(source: Bytes) -> list[tuple[bytes, str | None]]:
     """Up to four requests: body and Content-Type."""
     found = []
@@ -105,8 +112,9 @@ def requests_of(source: Bytes) -> list[tuple[bytes, str | None]]:
         elif source.number(4) == 0:
             body = b"[" * source.number(256) * 64  # deeper than Python's recursion
         else:
+            value = v2_request(source) if source.number(4) == 0 else json_value(source)
             try:
-                body = json.dumps(json_value(source), ensure_ascii=source.number(2) == 0).encode()
+                body = json.dumps(value, ensure_ascii=source.number(2) == 0).encode()
             except UnicodeEncodeError:
                 body = b'"\xed\xa0\x80"'  # a surrogate, as UTF-8 must not have it
         found.append((body, kind))

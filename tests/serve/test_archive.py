@@ -11,7 +11,9 @@ import yaml
 
 import serve.archive
 from serve import archive_command
+from serve.__main__ import _parser
 from serve.archive import CARRIED, ServingConfig, write_archive
+from serve.flags import serving_config
 from serve.requests import Limits
 
 
@@ -107,11 +109,15 @@ def test_what_torchserve_would_not_take_is_refused(
         write_archive(bundle, tmp_path / "x.mar", **arguments)
 
 
-@pytest.mark.parametrize("values", [{"workers": 0}, {"batch_delay": 0}, {"queue": -1}])
-def test_settings_below_one_are_refused(values: dict[str, int]) -> None:
-    flag = next(iter(values)).replace("_", "-")
-    with pytest.raises(ValueError, match=f"--{flag}"):
-        ServingConfig(**values)
+@pytest.mark.parametrize(
+    "flag",
+    ["workers=0", "batch-delay=0", "queue=-1", "max-items=0", "max-text-bytes=0",
+     "max-body-bytes=0", "max-body-bytes=1500000000", "queue=3000000000"],
+)  # fmt: skip
+def test_settings_that_torchserve_cannot_have_are_refused_by_their_flags(flag: str) -> None:
+    options = _parser().parse_args(["bundle", f"--{flag}"])
+    with pytest.raises(ValueError, match=f"^--{flag.replace('=', ': got ')}; give a whole number"):
+        serving_config(options)
 
 
 def test_the_command_writes_an_archive_or_one_line(

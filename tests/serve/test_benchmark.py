@@ -21,10 +21,12 @@ from rich.console import Console
 
 from serve.benchmark.__main__ import main, read_texts
 from serve.benchmark.load import Load, drive, render
+from serve.benchmark.peers import PACKAGES, check_installed
 from serve.benchmark.systems import System
 from serve.benchmark.table import ENDPOINT, costs, speeds
 from serve.benchmark.trivial import TEXTS, make_trivial_bundle
 from serve.predictor import open_predictor
+from serve.server import ServerError
 
 
 class Slow(http.server.BaseHTTPRequestHandler):
@@ -168,6 +170,28 @@ def test_a_bundle_with_reviews_or_the_trivial_model_is_wanted(
     assert capsys.readouterr().err.startswith("python -m serve.benchmark: BUNDLE")
 
 
+def test_peers_that_are_not_installed_are_named_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(PACKAGES, "litserve", ("litserve_that_nobody_has",))
+    assert main(["--trivial", "--beside", "torchserve-one-worker", "litserve"]) == 2
+    said = capsys.readouterr().err
+    assert "--beside: litserve cannot run here" in said and "'.[bench]'" in said
+    check_installed(["torchserve-one-worker"])
+
+
+def test_a_system_that_does_not_come_up_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ServerError("litserve did not start")
+
+    monkeypatch.setattr("serve.benchmark.__main__.benchmark", broken)
+    monkeypatch.setattr("serve.benchmark.__main__.make_trivial_bundle", lambda folder: folder)
+    assert main(["--trivial", "--beside"]) == 1
+    assert capsys.readouterr().err == "python -m serve.benchmark: litserve did not start\n"
+
+
 def test_texts_come_from_parquet_and_csv(tmp_path: Path) -> None:
     pq.write_table(pa.table({"content": ["a", " ", "b", None, "c"]}), tmp_path / "x.parquet")
     assert read_texts(tmp_path / "x.parquet", "content", 4) == ["a", "b"]
@@ -178,5 +202,5 @@ def test_texts_come_from_parquet_and_csv(tmp_path: Path) -> None:
 
 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path), "--reviews", str(tmp_path / "x.txt")]) == 2
+    assert main([str(tmp_path), "--reviews", str(tmp_path / "x.txt"), "--beside"]) == 2
     assert capsys.readouterr().err.startswith("python -m serve.benchmark: --reviews")

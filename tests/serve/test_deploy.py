@@ -3,7 +3,10 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ import onnxruntime
 import pytest
 import yaml
 
-from serve.__main__ import _parser, parse_model
+from serve.__main__ import _parser
+from serve.flags import parse_model
 from serve.instance import _metrics
 from serve.metrics import COUNTERS
 from serve.triton_command import main as triton_main
@@ -70,6 +74,103 @@ def test_the_deployment_calls_the_command_as_it_is() -> None:
     grace = deployment()["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert grace > options.drain_timeout
     assert endpoint["readinessProbe"]["exec"]["command"][1:] == ["-m", "serve", "health"]
+
+
+def filled_in() -> str:
+    """nginx.conf after the command that the manifest's comment gives."""
+    text = (DEPLOY / "nginx.conf").read_text()
+    manifest = (DEPLOY / "kubernetes" / "deployment.yaml").read_text()
+    for mark, value in re.findall(r"-e 's\|(@\w+@)\|([^|']+)\|'", manifest):
+        assert mark in text
+        text = text.replace(mark, value)
+    settings = "".join(line for line in text.splitlines(True) if not line.startswith("#"))
+    assert not re.findall(r"@[A-Z_]+@", settings)
+    return settings
+
+
+def test_the_proxy_reads_the_token_where_the_endpoint_writes_it() -> None:
+    endpoint, proxy = deployment()["spec"]["template"]["spec"]["containers"]
+    token = _parser().parse_args(endpoint["args"]).nginx_token_file
+    shell, script, config, watched = proxy["command"]
+    assert shell == "sh" and (DEPLOY / Path(script).name).exists() and config.endswith("nginx.conf")
+    assert watched == str(token) and f"include {token};" in filled_in()
+    mounts = {
+        each["name"]: {mount["name"] for mount in each["volumeMounts"]
+                       if mount["mountPath"] in (str(token.parent), script, config)}
+        for each in (endpoint, proxy)
+    }  # fmt: skip
+    assert mounts["endpoint"] & mounts["proxy"] == {"token"} and "nginx" in mounts["proxy"]
+    # the file is for its owner alone: one user for both
+    assert not any("runAsUser" in each["securityContext"] for each in (endpoint, proxy))
+
+
+def test_what_the_proxy_listens_on_is_let_through_and_reaches_the_endpoint() -> None:
+    _, proxy = deployment()["spec"]["template"]["spec"]["containers"]
+    listening = set(map(int, re.findall(r"listen \S+:(\d+)", filled_in())))
+    named = {each["name"]: each["containerPort"] for each in proxy["ports"]}
+    assert listening == set(named.values())
+    for each in documents(DEPLOY / "kubernetes" / "deployment.yaml"):
+        if each["kind"] == "Service":
+            assert {port["targetPort"] for port in each["spec"]["ports"]} == set(named)
+        if each["kind"] == "NetworkPolicy":
+            rules = each["spec"]["ingress"]
+            assert {port["port"] for rule in rules for port in rule["ports"]} == listening
+            (metrics,) = (rule for rule in rules if rule["ports"][0]["port"] == named["metrics"])
+            assert metrics["from"]  # not everybody
+    options = _parser().parse_args(["x"])
+    assert f"server 127.0.0.1:{options.port};" in filled_in()
+    assert f"proxy_pass http://127.0.0.1:{options.metrics_port};" in filled_in()
+
+
+NGINX = """#!{python}
+import os, signal, sys, time
+def say(what):
+    with open({said!r}, "a") as file:
+        file.write(what + "\\n")
+def end(*_):
+    say("ended")
+    sys.exit(3)
+signal.signal(signal.SIGHUP, lambda *_: say("reloaded"))
+signal.signal(signal.SIGQUIT, end)
+say("started " + " ".join(sys.argv[1:]))
+while not os.path.exists({said!r} + ".die"):
+    time.sleep(0.02)
+end()
+"""
+
+
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGQUIT", "nginx dies"])
+def test_the_proxys_script_waits_for_the_token_follows_it_and_ends_with_nginx(
+    tmp_path: Path, ending: str
+) -> None:
+    said, token = tmp_path / "said", tmp_path / "token.conf"
+    nginx = tmp_path / "nginx"
+    nginx.write_text(NGINX.format(python=sys.executable, said=str(said)))
+    nginx.chmod(0o755)
+    command = ["/bin/sh", str(DEPLOY / "proxy.sh"), "x.conf", str(token)]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    with subprocess.Popen(command, env=environment) as running:
+        time.sleep(0.3)
+        assert not said.exists()
+        token.write_text("first")
+        expect(said, ["started -e stderr -c x.conf -g daemon off;"])
+        token.unlink()  # as while the endpoint starts again
+        time.sleep(1.2)
+        token.write_text("second")
+        expect(said, ["started -e stderr -c x.conf -g daemon off;", "reloaded"])
+        if ending == "nginx dies":
+            Path(f"{said}.die").touch()
+        else:
+            running.send_signal(getattr(signal, ending))
+        assert running.wait(20) == 3  # nginx's own
+    assert said.read_text().splitlines()[2:] == ["ended"]
+
+
+def expect(path: Path, lines: list[str]) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists() or path.read_text().splitlines() != lines:
+        assert time.monotonic() < deadline, path.exists() and path.read_text()
+        time.sleep(0.05)
 
 
 def test_the_container_file_copies_what_serving_needs() -> None:

@@ -21,8 +21,10 @@ import pytest
 
 from serve.archive import ServingConfig, write_archive
 from serve.client import Client, TokenRefused, Unavailable
-from serve.instance import PREFIX
-from serve.server import Model, Server, ServerConfig, ServerError
+from serve.owned_folder import PREFIX
+from serve.served_model import Model
+from serve.server import Server, ServerError
+from serve.server_config import ServerConfig
 from serve.tokens import read_tokens
 
 TOKEN_SECONDS = 6
@@ -115,7 +117,10 @@ def ask_once(server: Server, token: str) -> str | int:
 def test_a_broken_archive_is_named_and_leaves_nothing_behind(bundle: Path, tmp_path: Path) -> None:
     broken = write_archive(bundle, tmp_path / "broken.mar", name="broken")
     whole = broken.read_bytes()
-    broken.write_bytes(whole[: len(whole) // 2])
+    place = whole.index(
+        (bundle / "model.onnx").read_bytes()
+    )  # what we do not read, TorchServe does
+    broken.write_bytes(whole[:place] + b"?" + whole[place + 1 :])
     before = instances()
     with (
         pytest.raises(ServerError, match="archive"),
@@ -132,11 +137,15 @@ def test_a_model_that_does_not_load_is_named(bundle: Path, tmp_path: Path) -> No
         for name in source.namelist():
             content = b"no model" if name == "model.onnx" else source.read(name)
             target.writestr(name, content)
+    config = ServerConfig(logs=tmp_path / "logs")
     with (
         pytest.raises(ServerError, match=r"did not load the model: .*(INVALID_PROTOBUF|Invalid)"),
-        Server([Model(bad, "bad")], ServerConfig()),
+        Server([Model(bad, "bad")], config),
     ):
         pass
+    # Its logs stay there, and the next start, which adds to them, is not taken for this one.
+    with Server([Model(bundle, "good")], config) as server:
+        assert server.ready()
 
 
 def instances() -> set[Path]:

@@ -19,10 +19,19 @@ from ts.utils.util import list_classes_from_module
 
 import serve.handler
 import serve.metrics
+import serve.responses
 from serve.handler import CONFIG, Handler
 from serve.metrics import metrics_yaml
 
 JSON = {"Content-Type": "application/json"}
+
+
+def v2_body(text: str, given: Any) -> bytes:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}
+    return json.dumps({"id": given, "inputs": [tensor]}).encode()
+
+
+SURROGATE = v2_body("good", "\ud800")
 # float32 logits and a rounded sum of the tokens, against float64 arithmetic
 TOLERANCE = 1e-6
 
@@ -136,14 +145,48 @@ def test_a_bad_request_fails_alone(handler: Handler) -> None:
         (b'{"text": "good"}', JSON | {"content-encoding": "gzip"}),
         (b'{"text": ""}', JSON),
         (b'{"text": "' + b"a" * 3000 + b'"}', JSON),
+        (SURROGATE, JSON),
+        # what TorchServe says of a parameter that is called like a header
+        (b'{"text": "good"}', {"content-encoding": {"content-type": None}}),
         (None, {"content-type": "application/x-www-form-urlencoded"}),
         (b'{"text": "bad"}', JSON),
     )
-    assert [status for status, _ in answers] == [200, 400, 415, 415, 422, 413, 415, 200]
+    assert [status for status, _ in answers] == [200, 400, 415, 415, 422, 413, 422, 415, 415, 200]
     assert [answers[0][1]["label"], answers[-1][1]["label"]] == ["positive", "negative"]
     for status, body in answers[1:-1]:
         assert body["error"]["status"] == status
         assert body["error"].keys() == {"status", "code", "message", "field"}
+
+
+@pytest.mark.parametrize("place", ["read_request", "_to_json", "score", "attributions"])
+def test_a_request_that_breaks_the_handler_itself_fails_alone(
+    handler: Handler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    """Wherever an error that nobody foresaw is raised: 500 to its request, in JSON, counted."""
+    secret = "book"
+    good, bad = b'{"text": "good"}', json.dumps({"text": secret, "explain": True}).encode()
+    alone = ask(handler, (good, JSON))[0]
+    owner: Any = {
+        "score": handler.classifier, "attributions": serve.responses
+    }.get(place, serve.handler)  # fmt: skip
+    honest = getattr(owner, place)
+
+    def broken(*given: Any) -> Any:
+        if secret in repr(given) and "internal_error" not in repr(given):
+            raise RuntimeError(secret)
+        return honest(*given)
+
+    monkeypatch.setattr(owner, place, broken)
+    handler.tally.flush()
+    caplog.clear()
+    first, failed, last = ask(handler, (good, JSON), (bad, JSON), (good, JSON))
+    assert first == last == alone
+    assert (failed[0], failed[1]["error"]["code"]) == (500, "internal_error")
+    with caplog.at_level(logging.INFO):
+        handler.tally.flush()
+    assert any("Code:internal_error" in line for line in caplog.messages)
+    assert any("RuntimeError at test_handler.py" in line for line in caplog.messages)
+    assert not any(secret in line for line in caplog.messages)
 
 
 def test_a_bad_item_stands_in_its_place_and_all_bad_is_an_error(handler: Handler) -> None:
@@ -195,11 +238,16 @@ BODIES = st.binary(max_size=60) | st.recursive(
     ),
     max_leaves=8,
 ).map(lambda value: json.dumps(value).encode())
+V2_BODIES = st.builds(
+    lambda given, text: v2_body(text, given),
+    st.text(st.characters()) | st.none() | st.integers(),  # lone surrogates too
+    st.text(st.characters(), max_size=20),
+)
 TYPES = st.sampled_from(["application/json", "text/plain", "text/csv", ""])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(batch=st.lists(st.tuples(BODIES, TYPES), max_size=6))
+@given(batch=st.lists(st.tuples(BODIES | V2_BODIES, TYPES), max_size=6))
 def test_no_batch_breaks_the_handler_or_a_good_neighbour(
     handler: Handler, batch: list[tuple[bytes, str]]
 ) -> None:

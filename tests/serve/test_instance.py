@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from serve.instance import PREFIX, free_ports, make_instance, running_instances, write_configuration
-from serve.requests import Limits
-from serve.server import Model, Server, ServerConfig, ServerError
+from serve.instance import free_ports, make_instance, running_instances, write_configuration
+from serve.owned_folder import LOCK, PREFIX, remove_abandoned
+from serve.served_model import Model
+from serve.server import Server, ServerError
+from serve.server_config import ServerConfig
 
 
 @pytest.fixture
@@ -22,39 +24,114 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def dead_process() -> int:
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-        return process.pid
+OWNER = """
+import os, subprocess, time
+os.getpid = lambda: {number}  # as in a container, where it is always the same
+from serve import instance
+instance._LONGEST_BASE = 200
+made = instance.make_instance(instance.free_ports())
+made.config_file.write_text("management_address=http://127.0.0.1:7\\n")
+child = subprocess.Popen(["sleep", "600"])
+print(made.folder, child.pid, flush=True)
+time.sleep(600)
+"""
 
 
-def test_a_killed_servers_folder_is_removed_and_a_living_ones_kept(temporary: Path) -> None:
-    stale = temporary / f"{PREFIX}-{dead_process()}-abc"
-    living = temporary / f"{PREFIX}-{os.getpid()}-abc"
+def test_a_killed_owners_folder_is_removed_though_its_number_lives_again(temporary: Path) -> None:
     other = temporary / f"{PREFIX}-notes-abc"
-    for folder in (stale, living, other):
-        folder.mkdir()
-    instance = make_instance(free_ports())
-    assert not stale.exists() and living.exists() and other.exists()
-    assert instance.folder.stat().st_mode & 0o077 == 0  # tokens lie in it
+    other.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER.format(number=os.getpid())],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        cwd=Path(__file__).parents[2],
+    ) as owner:
+        assert owner.stdout is not None
+        name, child = owner.stdout.readline().split()
+        folder = Path(name)
+        assert folder.name.startswith(f"{PREFIX}-{os.getpid()}-")
+        remove_abandoned()
+        assert running_instances() == [(folder, 7)]
+        owner.kill()
+        owner.wait()
+    try:
+        assert folder.exists() and running_instances() == []
+        instance = make_instance(free_ports())  # though a process that the owner started lives on
+    finally:
+        os.kill(int(child), 9)
+    assert not folder.exists() and other.exists()
     instance.remove()
-    assert not instance.folder.exists()
+
+
+def test_a_folder_is_its_owners_alone_and_goes_with_it(temporary: Path) -> None:
+    instance = make_instance(free_ports())
+    assert instance.folder.stat().st_mode & 0o077 == 0  # tokens lie in it
+    remove_abandoned()
+    assert (instance.folder / LOCK).exists()
+    instance.remove()
+    instance.remove()  # as where it was stopped before the block's end
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_was_killed_before_it_had_a_name_is_removed_later(temporary: Path) -> None:
+    young, old = (temporary / f".{PREFIX}-{name}" for name in ("young", "old"))
+    for folder in (young, old):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    remove_abandoned()
+    assert young.exists() and not old.exists()
 
 
 def test_the_configuration_closes_every_door_but_the_asked_for(temporary: Path) -> None:
     instance = make_instance(free_ports())
-    limits = Limits(body_bytes=1000)
-    write_configuration(instance, [Path("store/a.mar"), Path("store/b.mar")], limits, 60)
+    archives = [Path("store/a.mar"), Path("store/b.mar")]
+    write_configuration(instance, archives, body_bytes=1000, token_minutes=60, workers=3)
     lines = instance.config_file.read_text().splitlines()
     config = dict(line.split("=", 1) for line in lines)
     assert config["load_models"] == "a.mar,b.mar"
     assert config["allowed_urls"] == "^$"
     assert config["enable_model_api"] == config["disable_token_authorization"] == "false"
     assert config["max_request_size"] == "2000"
+    assert config["default_workers_per_model"] == "3"
     addresses = [value for name, value in config.items() if name.endswith("address")]
     assert len(addresses) == 5 and all("127.0.0.1" in each for each in addresses)
     assert running_instances() == [(instance.folder, instance.ports.management)]
     instance.remove()
+
+
+@pytest.mark.parametrize("where", ["file", "file/logs"])
+def test_logs_that_cannot_be_written_are_refused_and_leave_nothing(
+    bundle: Path, temporary: Path, where: str
+) -> None:
+    (temporary / "file").touch()
+    config = ServerConfig(logs=temporary / where)
+    with (
+        pytest.raises(ValueError, match=r"--logs: .* cannot be written to as a folder"),
+        Server([Model(bundle, "tiny")], config),
+    ):
+        pass
+    assert [path.name for path in temporary.iterdir()] == ["file"]
+
+
+def test_logs_lie_where_the_caller_says_and_not_below_torchserves_folder(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(temporary)
+    instance = make_instance(free_ports(), Path("some/logs"))
+    assert instance.logs == temporary / "some" / "logs"
+    instance.remove()
+    assert instance.logs.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("token_minutes", 0), ("token_minutes", float("nan")), ("token_minutes", 10**9),
+     ("start_timeout", -1), ("drain_timeout", float("nan"))],
+)  # fmt: skip
+def test_settings_that_would_let_nobody_in_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"--{setting.replace('_', '-')}: got {value}"):
+        ServerConfig(**{setting: value})
 
 
 @pytest.mark.parametrize("port", [-1, 70_000])

@@ -1,4 +1,4 @@
-"""The example of a reverse proxy, really started, in front of a scripted endpoint."""
+"""The example of a reverse proxy, really started by its script, in front of a scripted endpoint."""
 
 import http.client
 import http.server
@@ -18,8 +18,11 @@ from typing import Any
 import pytest
 
 from serve.client import Client, TokenRefused
+from serve.nginx_token import _write
 
+PROGRAMS = "/usr/sbin:/usr/bin:/sbin:/bin"
 TOKEN = "the-inner-token"
+METRICS = b'classifier_requests{Outcome="200"} 7.0\n'
 ANSWER = {
     "predictions": [
         {
@@ -38,10 +41,17 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
     """Answers what carries the inner token on the right path, as TorchServe would."""
 
     protocol_version = "HTTP/1.1"
+    token = TOKEN
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(METRICS)))
+        self.end_headers()
+        self.wfile.write(METRICS if self.path == "/metrics" else b"x" * len(METRICS))
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        right = self.headers["Authorization"] == f"Bearer {TOKEN}"
+        right = self.headers["Authorization"] == f"Bearer {Endpoint.token}"
         body = json.dumps(ANSWER if right and self.path == "/predictions/tiny" else {}).encode()
         self.send_response(200 if right else 400)
         self.send_header("Content-Type", "application/json")
@@ -55,10 +65,9 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[tuple[int, Path]]:
-    """The proxy's port and its certificate."""
-    nginx, openssl = (
-        shutil.which(name, path="/usr/sbin:/usr/bin") for name in ("nginx", "openssl")
-    )
+    """The proxy's port and its certificate, beside which lies its token; the port for metrics is
+    in the file `metrics_port`."""
+    nginx, openssl = (shutil.which(name, path=PROGRAMS) for name in ("nginx", "openssl"))
     if nginx is None or openssl is None:
         pytest.skip("needs nginx and openssl")
     endpoint = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
@@ -72,47 +81,56 @@ def proxy() -> Iterator[tuple[int, Path]]:
              "-keyout", str(key), "-out", str(certificate)],
             check=True, capture_output=True,
         )  # fmt: skip
-        (run / "token.conf").write_text(f'set $endpoint_token "{TOKEN}";\n')
-        with socket.socket() as holder:
-            holder.bind(("127.0.0.1", 0))
-            port = holder.getsockname()[1]
+        with socket.socket() as holder, socket.socket() as other:
+            for each in (holder, other):
+                each.bind(("127.0.0.1", 0))
+            port, metrics_port = (each.getsockname()[1] for each in (holder, other))
+        (run / "metrics_port").write_text(str(metrics_port))
         values = {
             "RUN": run, "LISTEN": f"127.0.0.1:{port}", "CERTIFICATE": certificate, "KEY": key,
             "ENDPOINT": f"127.0.0.1:{endpoint.server_port}", "MODEL": "tiny",
-            "TOKEN_FILE": run / "token.conf",
+            "TOKEN_FILE": run / "token.conf", "METRICS_LISTEN": f"127.0.0.1:{metrics_port}",
+            "METRICS": f"127.0.0.1:{endpoint.server_port}",
         }  # fmt: skip
         text = files("serve").joinpath("deploy/nginx.conf").read_text()
         for mark, value in values.items():
             text = text.replace(f"@{mark}@", str(value))
         assert "rate=50r/s" in text
         text = text.replace("rate=50r/s", "rate=1r/s")  # which any machine exceeds
-        # a test's own user may not change to another
-        (run / "nginx.conf").write_text("daemon off;\n" + text)
-        command = [
-            nginx,
-            "-p",
-            str(run),
-            "-c",
-            str(run / "nginx.conf"),
-            "-e",
-            str(run / "early.log"),
-        ]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        (run / "nginx.conf").write_text(text)
+        script = str(files("serve").joinpath("deploy/proxy.sh"))
+        command = ["/bin/sh", script, str(run / "nginx.conf"), str(run / "token.conf")]
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env={"PATH": PROGRAMS}
+        ) as running:
             try:
+                time.sleep(0.5)  # without a token it waits
+                assert running.poll() is None and not is_listening(port)
+                write_token(run, TOKEN)
                 wait_for(port, running)
                 yield port, certificate
             finally:
                 running.terminate()
+                assert running.wait(30) == 0
     endpoint.shutdown()
     endpoint.server_close()
+
+
+def write_token(folder: Path, token: str) -> None:
+    """As `python -m serve --nginx-token-file` does."""
+    _write(folder / "token.conf", f'set $endpoint_token "{token}";\n')
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_for(port: int, running: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 30
     while running.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as asking:
-            if asking.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if is_listening(port):
+            return
         time.sleep(0.05)
     assert running.stderr is not None
     running.kill()
@@ -163,6 +181,34 @@ def test_everything_else_is_refused_in_json(
 ) -> None:
     found, answer = ask(proxy, **request_)
     assert (found, answer["error"]["status"]) == (status, status)
+
+
+def test_prometheus_gets_the_metrics_and_nothing_else(proxy: tuple[int, Path]) -> None:
+    port = int((proxy[1].parent / "metrics_port").read_text())
+    for method, path, status in (
+        ("GET", "/metrics", 200),
+        ("POST", "/metrics", 403),
+        ("GET", "/", 404),
+        ("GET", "/models", 404),
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request(method, path)
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        assert response.status == status, path
+        assert (content == METRICS) == (status == 200)
+
+
+def test_another_token_is_taken_up(proxy: tuple[int, Path]) -> None:
+    assert ask(proxy)[0] == 200
+    Endpoint.token = "another"
+    assert ask(proxy)[0] == 400
+    write_token(proxy[1].parent, "another")
+    deadline = time.monotonic() + 30
+    while ask(proxy)[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 def test_a_client_that_asks_too_much_is_slowed_down(proxy: tuple[int, Path]) -> None:

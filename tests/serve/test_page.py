@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import serve.__main__
 from serve.client import Attribution, Client, Prediction, RequestRefused
 from serve.page import PageServer
 
@@ -130,6 +131,24 @@ def test_only_the_page_itself_may_ask(page_server: PageServer) -> None:
     assert request(page_server, "GET", "/", Host="evil.example")[0] == 403
     assert request(page_server, "GET", "/../server.py")[0] == 404
     assert request(page_server, "POST", "/other", question, **kind)[0] == 404
+
+
+@pytest.mark.parametrize("port", [70_000, -1])
+def test_what_is_no_port_is_refused_before_anything_starts(
+    port: int, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(*_: Any) -> None:
+        pytest.fail("a server was started")
+
+    monkeypatch.setattr(serve.__main__, "raise_stopped", lambda: None)
+    monkeypatch.setattr(serve.__main__.Server, "__enter__", start)
+    assert serve.__main__.main([str(bundle), "--page", "--page-port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert f"--page-port: 127.0.0.1:{port}" in said and len(said.splitlines()) == 1
+
+
+def test_a_page_that_was_never_started_can_be_stopped() -> None:
+    PageServer({}).stop()
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def test_other_content_types_are_415(content_type: str | None) -> None:
         (tensor(["a", 1]), 422, "wrong_type", "inputs[0].data[1]"),
         (tensor([["a", "b"]]), 422, "wrong_type", "inputs[0].data[0]"),
         (tensor(["a"]) | {"id": 1}, 422, "wrong_type", "id"),
+        (tensor(["a"]) | {"id": "\ud800"}, 422, "invalid_text", "id"),
     ],
 )  # fmt: skip
 def test_a_wrong_request_is_refused_with_its_code_and_field(
@@ -166,10 +167,17 @@ JSON_VALUES = st.recursive(
     ),
     max_leaves=20,
 )  # fmt: skip
+# A whole request, which values put together at random hardly ever are; `characters` are all that
+# JSON can say, lone surrogates too.
+V2_REQUESTS = st.builds(
+    lambda given, texts: tensor(texts) | {"id": given},
+    st.text(st.characters()) | JSON_VALUES,
+    st.lists(st.text(st.characters(), min_size=1), min_size=1, max_size=3),
+)
 SECRET = "Ж" * 7  # what no message may give back
 
 
-@given(value=JSON_VALUES)
+@given(value=JSON_VALUES | V2_REQUESTS)
 @example(value={"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [[[]]]}]})
 def test_any_json_is_read_or_refused(value: Any) -> None:
     for body in (value, json.dumps(value).encode()):
@@ -178,6 +186,7 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
         except Problem as problem:
             assert problem.status in (400, 413, 415, 422)
         else:
+            assert request.id is None or request.id.encode() is not None
             for item in request.items:
                 assert isinstance(item, Problem) or (item.strip() and item.encode())
 
@@ -202,6 +211,7 @@ def test_any_bytes_are_read_or_refused(body: bytes, content_type: str | None) ->
             {"inputs": [{"name": SECRET}]},
             {"inputs": [{SECRET: 1}]},
             {"text": "a", "explain": SECRET},
+            tensor(["a"]) | {"id": SECRET + "\ud800"},
         ]
     )
 )

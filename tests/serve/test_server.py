@@ -26,12 +26,17 @@ from serve.archive import ServingConfig, write_archive
 from serve.client import Client, TokenRefused
 from serve.predictor import open_predictor
 from serve.requests import Limits
-from serve.server import Model, Server, ServerConfig
+from serve.served_model import Model
+from serve.server import Server
+from serve.server_config import ServerConfig
 from serve.tokens import read_tokens
 
 TEXTS = ["a very good book", "bad", "the book is not bad", "good " * 40, "ünknown ☃ words", "a"]
 # float32 logits of another engine against float64 arithmetic
 TOLERANCE = 1e-6
+V2 = (
+    b'{"id": %b, "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["good"]}]}'
+)
 RESTART = 60  # seconds a worker may take to come back on a busy machine
 
 
@@ -142,6 +147,7 @@ def test_explanations_come_over_http(client: Client) -> None:
         (b'{"text": null}', {}, 422),
         (b'{"text": "\\ud800"}', {}, 422),
         (b'{"text": "a\\u0000b"}', {}, 422),
+        (V2 % b'"\\ud800"', {}, 422),
         (b"\xff\xfe", {"Content_Type": "text/plain"}, 422),
         (b"good", {"Content_Type": "text/html"}, 415),
         (b"text=good", {"Content_Type": "application/x-www-form-urlencoded"}, 415),
@@ -171,7 +177,9 @@ def test_what_is_wrong_is_said_in_json(
             | st.dictionaries(st.sampled_from(["text", "instances", "inputs", "explain"]), inner)
         ),
         max_leaves=8,
-    ).map(lambda value: json.dumps(value).encode()),
+    ).map(lambda value: json.dumps(value).encode())
+    # whole requests, whose ids come back
+    | st.text(st.characters(), max_size=20).map(lambda given: V2 % json.dumps(given).encode()),
     kind=st.sampled_from(["application/json", "text/plain", "text/csv", "multipart/form-data"]),
 )
 def test_nothing_that_is_sent_is_answered_by_5xx(server: Server, body: bytes, kind: str) -> None:

@@ -1,0 +1,125 @@
+"""What is served: a bundle, or a ready-made archive, which says of itself what TorchServe obeys."""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from serve.archive import MANIFEST, YAML_NAMES
+from serve.handler import CONFIG
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to serve.
+
+    Args:
+        source: its bundle, or an archive (.mar) that is already written.
+        name, version: in URLs. An archive's are in it, and no others are taken.
+        packed: what an archive says of itself, by the names of the flags; of a bundle nothing.
+    """
+
+    source: Path
+    name: str
+    version: str = "1.0"
+    packed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is ready-made."""
+        return self.source.suffix == ".mar"
+
+    @classmethod
+    def of_archive(cls, source: Path) -> Self:
+        """The model of a ready-made archive.
+
+        Raises:
+            FileNotFoundError, ValueError: there is none, or it is broken or no archive.
+        """
+        try:
+            with zipfile.ZipFile(source) as archive:
+                return cls._read(source, archive)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{source}: there is no such archive") from None
+        except (OSError, zipfile.BadZipFile, zlib.error, yaml.YAMLError) as error:
+            raise ValueError(f"{source}: a broken archive: {_first_line(error)}") from error
+        except (KeyError, TypeError, AttributeError, ValueError, NotImplementedError) as error:
+            raise ValueError(
+                f"{source}: a broken archive: its {MANIFEST} or model-config.yaml lacks what "
+                f"TorchServe wants ({_first_line(error)})"
+            ) from error
+
+    @classmethod
+    def _read(cls, source: Path, archive: zipfile.ZipFile) -> Self:
+        described = json.loads(archive.read(MANIFEST))["model"]
+        packed: dict[str, Any] = {}
+        if described.get("configFile"):
+            settings = yaml.safe_load(archive.read(described["configFile"])) or {}
+            packed = {flag: settings[name] for flag, name in YAML_NAMES.items() if name in settings}
+            workers = settings.get("minWorkers", 0)
+            if 0 < workers <= settings.get("maxWorkers", 0):  # else TorchServe ignores both
+                packed["workers"] = workers
+        if CONFIG in archive.namelist():  # of ours
+            serving = json.loads(archive.read(CONFIG))
+            packed |= {flag: serving[flag] for flag in ("threads", "backend")}
+            packed |= {f"max_{name}": each for name, each in serving["limits"].items()}
+        return cls(source, str(described["modelName"]), str(described["modelVersion"]), packed)
+
+    def checked(self) -> Self:
+        """Itself; of an archive with what that says.
+
+        Raises:
+            ValueError: the archive is another model's. FileNotFoundError: there is none.
+        """
+        if not self.is_archive:
+            return self
+        found = self.of_archive(self.source)
+        if (self.name, self.version) != (found.name, found.version):
+            raise ValueError(
+                f"{self.source}: holds {found.name}@{found.version}, not "
+                f"{self.name}@{self.version}; name it so, or not at all, or pack it anew"
+            )
+        return replace(self, packed=found.packed)
+
+    def check_flags(self, given: Mapping[str, Any]) -> None:
+        """Refuses flags, those that were `given`, that an archive would not follow.
+
+        Raises:
+            ValueError: it says otherwise, or nothing of the kind.
+        """
+        if not self.is_archive:
+            return
+        for name, value in given.items():
+            flag = "--" + name.replace("_", "-")
+            if name in self.packed and self.packed[name] != value:
+                raise ValueError(
+                    f"{flag}: got {value}, but {self.source} is packed with {self.packed[name]}; "
+                    "leave the flag out, or pack the archive anew"
+                )
+            # How many workers, where it does not say, is the server's to say.
+            if name not in self.packed and name != "workers":
+                raise ValueError(f"{flag}: {self.source} does not follow it; leave the flag out")
+
+
+def check_distinct(models: Collection[Model]) -> None:
+    """Raises `ValueError` where there are none, or two of one name and version."""
+    if not models:
+        raise ValueError("nothing to serve: give a bundle's folder")
+    seen = set()
+    for model in models:
+        key = (model.name, model.version)
+        if key in seen:
+            raise ValueError(
+                f"model {model.name}, version {model.version}: given twice; name them apart: "
+                "NAME@VERSION=FOLDER"
+            )
+        seen.add(key)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
