@@ -6,11 +6,8 @@ cut, is gone on with: its whole rows are counted, a torn one is cut off.
 """
 
 import argparse
-import csv
-import io
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,9 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from serve.client import ClientError
 from serve.command import MISTAKES, command_parser, fail
 from serve.predictor import Predictor, open_predictor
+from serve.rows import KINDS, read_rows, render_rows, whole_bytes
 
 BLOCK = 256  # rows predicted and written together
-KINDS = (".csv", ".jsonl")
 EPILOG = """\
 examples:
   python -m serve predict reviews.csv scored.csv --bundle runs/1-gru/best
@@ -78,35 +75,11 @@ def predict_file(predictor: Predictor, source: Path, target: Path, column: str =
                 row | _prediction(each, predictor.labels)
                 for (_, row), each in zip(block, probabilities.tolist(), strict=True)
             ]
-            sink.write(_render(predicted, target, header=sink.tell() == 0))
+            sink.write(render_rows(predicted, target.suffix, header=sink.tell() == 0))
             sink.flush()
             os.fsync(sink.fileno())
             progress.advance(task, len(block))
     return total
-
-
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV or a JSON lines file.
-
-    Raises:
-        ValueError: a line that is no object, a row with more fields than the header.
-    """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".csv":
-            csv.field_size_limit(1 << 30)
-            for number, row in enumerate(csv.DictReader(file, strict=True), 1):
-                if None in row or None in row.values():
-                    raise ValueError(f"{path}: row {number}: not as many fields as the header")
-                yield row
-            return
-        for number, line in enumerate(file, 1):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                value = None
-            if not isinstance(value, dict):
-                raise ValueError(f"{path}: row {number}: not a JSON object")
-            yield value
 
 
 def _text_of(row: dict[str, Any], column: str, place: str) -> str:
@@ -129,39 +102,15 @@ def _prediction(probabilities: list[float], labels: list[str]) -> dict[str, Any]
     }
 
 
-def _render(rows: list[dict[str, Any]], target: Path, header: bool) -> bytes:
-    if target.suffix == ".jsonl":
-        return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
 def _resume(target: Path) -> int:
     """Cuts off a torn last row; the rows that are left."""
     if not target.exists():
         return 0
     with target.open("rb+") as file:
         content = file.read()
-        whole = _whole(content, target.suffix)
+        whole = whole_bytes(content, target.suffix)
         file.truncate(whole)
     return sum(1 for _ in read_rows(target))
-
-
-def _whole(content: bytes, kind: str) -> int:
-    """How many bytes are whole rows. A line end within quotes ends no row of a CSV."""
-    if kind == ".jsonl":
-        return content.rfind(b"\n") + 1
-    end, place, quoted = 0, 0, False
-    for line in content.splitlines(keepends=True):
-        place += len(line)
-        quoted ^= line.count(b'"') % 2 == 1
-        if not quoted and line.endswith(b"\n"):
-            end = place
-    return end
 
 
 def _progress() -> Progress:

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve import predict_command
-from serve.predict_command import main, predict_file, read_rows
+from serve.predict_command import main, predict_file
+from serve.rows import read_rows
 
 
 class Lengths:
