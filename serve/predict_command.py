@@ -56,8 +56,11 @@ def predict_file(predictor: Predictor, source: Path, target: Path, column: str =
     """Predicts the texts in `column` of each row of `source`; returns the rows in `target`.
 
     Raises:
-        ValueError: a row without a text; names file and row. `target` holds the rows before it.
+        ValueError: `target` is `source`; or a row without a text: names file and row, `target`
+            holds the rows before it.
     """
+    if target.exists() and source.samefile(target):
+        raise ValueError(f"{target}: is IN itself, by this or another name; give OUT another one")
     total = sum(1 for _ in read_rows(source))
     done = _resume(target)
     if done > total:

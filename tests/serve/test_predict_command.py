@@ -144,3 +144,26 @@ def test_the_output_of_another_file_is_not_gone_on_with(tmp_path: Path) -> None:
     predict_file(Lengths(), write(tmp_path / "long.csv", ROWS), target)
     with pytest.raises(ValueError, match="another file"):
         predict_file(Lengths(), write(tmp_path / "short.csv", ROWS[:3]), target)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+@pytest.mark.parametrize("spelling", ["same", "dots", "symbolic link", "hard link"])
+def test_the_input_is_never_written_over(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str, spelling: str
+) -> None:
+    source = tmp_path / f"in{ending}"
+    # Without an end of line: a torn row, which going on with a file would cut off.
+    before = b'{"text": "a"}' if ending == ".jsonl" else b"text\ngood\nbad"
+    source.write_bytes(before)
+    target = {"same": source, "dots": tmp_path / "b" / ".." / source.name}.get(
+        spelling, tmp_path / f"out{ending}"
+    )
+    (tmp_path / "b").mkdir()
+    if spelling == "symbolic link":
+        target.symlink_to(source)
+    elif spelling == "hard link":
+        target.hardlink_to(source)
+    assert main([str(source), str(target), "--bundle", str(bundle)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is IN itself" in line
+    assert source.read_bytes() == before
