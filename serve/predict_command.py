@@ -2,12 +2,13 @@
 
 CSV (with a header) or JSON lines, by the file's ending, each in and out. The rows are written in
 order and in blocks, each with what was read of it, so that a run that was stopped, even by a power
-cut, is gone on with: its whole rows are counted, a torn one is cut off.
+cut, is gone on with: its whole rows are counted, a torn one is cut off. `OUT.origin.json` beside
+them says what they are by, and nothing else goes on with them.
 """
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from serve.client import ClientError
 from serve.command import MISTAKES, command_parser, fail
+from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
 from serve.predictor import Predictor, open_predictor
 from serve.rows import KINDS, read_rows, render_rows, whole_bytes
 
@@ -45,24 +47,38 @@ def main(arguments: Sequence[str]) -> int:
             token_file=options.token_file,
             management_url=options.management_url,
         )
-        written = predict_file(predictor, options.input, options.output, options.column)
+        origin = (
+            endpoint_origin(options.url)
+            if options.url
+            else bundle_origin(options.bundle, options.backend)
+        )
+        written = predict_file(predictor, options.input, options.output, origin, options.column)
     except (*MISTAKES, ClientError) as error:
         return fail(parser, error)
     print(f"{options.output}: {written:,} rows")
     return 0
 
 
-def predict_file(predictor: Predictor, source: Path, target: Path, column: str = "text") -> int:
+def predict_file(
+    predictor: Predictor,
+    source: Path,
+    target: Path,
+    origin: Mapping[str, Any],
+    column: str = "text",
+) -> int:
     """Predicts the texts in `column` of each row of `source`; returns the rows in `target`.
 
+    `origin` says what the predictor is: rows that are there already are kept only where they, and
+    the column, are of the same (`serve.origin`).
+
     Raises:
-        ValueError: `target` is `source`; or a row without a text: names file and row, `target`
-            holds the rows before it.
+        ValueError: `target` is `source`, or has rows of something else; or a row without a text:
+            names file and row, `target` holds the rows before it.
     """
     if target.exists() and source.samefile(target):
         raise ValueError(f"{target}: is IN itself, by this or another name; give OUT another one")
     total = sum(1 for _ in read_rows(source))
-    done = _resume(target)
+    done = _resume(target, {**origin, "column": column})
     if done > total:
         raise ValueError(
             f"{target}: has {done} rows, {source} only {total}: it is of another file; give "
@@ -105,14 +121,14 @@ def _prediction(probabilities: list[float], labels: list[str]) -> dict[str, Any]
     }
 
 
-def _resume(target: Path) -> int:
+def _resume(target: Path, origin: Mapping[str, Any]) -> int:
     """Cuts off a torn last row; the rows that are left."""
-    if not target.exists():
+    if not target.exists() or target.stat().st_size == 0:
+        write_origin(target, origin)
         return 0
+    check_origin(target, origin)  # before anything of what may be another's file is cut off
     with target.open("rb+") as file:
-        content = file.read()
-        whole = whole_bytes(content, target.suffix)
-        file.truncate(whole)
+        file.truncate(whole_bytes(file.read(), target.suffix))
     return sum(1 for _ in read_rows(target))
 
 

@@ -1,5 +1,6 @@
 """Predictions for files: rows kept, stopped and gone on with, mistakes named."""
 
+import contextlib
 import csv
 import json
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve import predict_command
+from serve.origin import origin_path
 from serve.predict_command import main, predict_file
 from serve.rows import read_rows
 
@@ -36,6 +38,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict_command, "BLOCK", 4)
 
 
+ORIGIN = {"url": "http://127.0.0.1:8080/predictions/lengths/1.0"}
 ROWS = [{"id": str(i), "text": 'a "quoted"\nline, ' * (i % 3) + "x" * i} for i in range(11)]
 
 
@@ -55,7 +58,7 @@ def write(path: Path, rows: list[dict[str, str]]) -> Path:
 def test_every_row_is_kept_and_gets_its_prediction(
     tmp_path: Path, source: str, target: str
 ) -> None:
-    written = predict_file(Lengths(), write(tmp_path / source, ROWS), tmp_path / target)
+    written = predict_file(Lengths(), write(tmp_path / source, ROWS), tmp_path / target, ORIGIN)
     found = list(read_rows(tmp_path / target))
     assert written == len(found) == len(ROWS)
     for row, out in zip(ROWS, found, strict=True):
@@ -76,22 +79,23 @@ def test_a_run_cut_off_at_any_byte_ends_as_one_that_was_not(
 ) -> None:
     source, whole, cut = write(tmp_path / "in.csv", ROWS), tmp_path / f"w{name}", tmp_path / name
     whole.unlink(missing_ok=True)
-    predict_file(Lengths(), source, whole)
+    predict_file(Lengths(), source, whole, ORIGIN)
     expected = whole.read_bytes()
+    origin_path(whole).replace(origin_path(cut))
     cut.write_bytes(expected[: data.draw(st.integers(0, len(expected)))])
-    predict_file(Lengths(), source, cut)
+    predict_file(Lengths(), source, cut, ORIGIN)
     assert cut.read_bytes() == expected
 
 
 def test_what_was_written_is_not_asked_again(tmp_path: Path) -> None:
     source, target = write(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
     with pytest.raises(KeyboardInterrupt):
-        predict_file(Lengths(fail_after=8), source, target)
+        predict_file(Lengths(fail_after=8), source, target, ORIGIN)
     again = Lengths()
-    predict_file(again, source, target)
+    predict_file(again, source, target, ORIGIN)
     assert again.asked == len(ROWS) - 8
     finished = Lengths()
-    predict_file(finished, source, target)
+    predict_file(finished, source, target, ORIGIN)
     assert finished.asked == 0
 
 
@@ -141,9 +145,9 @@ def test_other_files_are_refused(
 
 def test_the_output_of_another_file_is_not_gone_on_with(tmp_path: Path) -> None:
     target = tmp_path / "out.csv"
-    predict_file(Lengths(), write(tmp_path / "long.csv", ROWS), target)
+    predict_file(Lengths(), write(tmp_path / "long.csv", ROWS), target, ORIGIN)
     with pytest.raises(ValueError, match="another file"):
-        predict_file(Lengths(), write(tmp_path / "short.csv", ROWS[:3]), target)
+        predict_file(Lengths(), write(tmp_path / "short.csv", ROWS[:3]), target, ORIGIN)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
@@ -167,3 +171,64 @@ def test_the_input_is_never_written_over(
     (line,) = capsys.readouterr().err.splitlines()
     assert "is IN itself" in line
     assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    ("origin", "column", "named"),
+    [
+        ({"url": "http://127.0.0.1:8080/predictions/lengths/2.0"}, "text", "lengths/2.0"),
+        (
+            {"bundle": "runs/a", "artefact_sha256": "abc"},
+            "text",
+            "this run is by bundle runs/a; repeat",
+        ),
+        (ORIGIN, "id", "by column text, this run is by column id"),
+    ],
+)
+def test_only_what_began_a_file_goes_on_with_it(
+    tmp_path: Path, finished: bool, origin: dict[str, str], column: str, named: str
+) -> None:
+    source, target = write(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
+    with contextlib.suppress(KeyboardInterrupt):
+        predict_file(Lengths(None if finished else 8), source, target, ORIGIN)
+    before = target.read_bytes()
+    with pytest.raises(ValueError, match="repeat what they are by, or give OUT") as caught:
+        predict_file(Lengths(), source, target, origin, column)
+    assert named in str(caught.value) and "\n" not in str(caught.value)
+    assert target.read_bytes() == before
+    predict_file(Lengths(), source, target, ORIGIN)
+    assert len(list(read_rows(target))) == len(ROWS)
+
+
+@pytest.mark.parametrize("beside", [None, "", "[]", '{"schema_version": 0}'])
+def test_a_file_of_unknown_origin_is_left_as_it_is(tmp_path: Path, beside: str | None) -> None:
+    source, target = write(tmp_path / "in.csv", ROWS), tmp_path / "notes.jsonl"
+    target.write_text("my notes, without a line end")
+    if beside is not None:
+        origin_path(target).write_text(beside)
+    with pytest.raises(ValueError, match="give OUT another name, or remove it"):
+        predict_file(Lengths(), source, target, ORIGIN)
+    assert target.read_text() == "my notes, without a line end"
+
+
+def test_a_removed_file_is_begun_by_anything(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
+    predict_file(Lengths(), source, target, ORIGIN)
+    target.unlink()
+    assert predict_file(Lengths(), source, target, {"url": "http://other"}) == len(ROWS)
+    assert "http://other" in origin_path(target).read_text()
+
+
+def test_a_bundle_is_known_by_what_it_holds_and_not_by_its_path(
+    own_bundle: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = write(tmp_path / "in.csv", ROWS), str(tmp_path / "out.csv")
+    assert main([str(source), target, "--bundle", str(bundle)]) == 0
+    assert main([str(source), target, "--bundle", str(own_bundle)]) == 0  # the same, elsewhere
+    assert main([str(source), target, "--bundle", str(bundle), "--backend", "torchscript"]) == 2
+    assert "by backend onnx, artefact_sha256 " in capsys.readouterr().err
+    tokenizer = own_bundle / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace("good", "fine"))
+    assert main([str(source), target, "--bundle", str(own_bundle)]) == 2
+    assert "tokenizer_sha256" in capsys.readouterr().err
