@@ -7,7 +7,9 @@ them says what they are by, and nothing else goes on with them.
 """
 
 import argparse
+import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -23,6 +25,7 @@ from serve.predictor import Predictor, open_predictor
 from serve.rows import KINDS, read_rows, render_rows, whole_bytes
 
 BLOCK = 256  # rows predicted and written together
+_PREDICTED = re.compile("predicted_label|predicted_score|probability_.*", re.DOTALL)
 EPILOG = """\
 examples:
   python -m serve predict reviews.csv scored.csv --bundle runs/1-gru/best
@@ -72,18 +75,13 @@ def predict_file(
     the column, are of the same (`serve.origin`).
 
     Raises:
-        ValueError: `target` is `source`, or has rows of something else; or a row without a text:
-            names file and row, `target` holds the rows before it.
+        ValueError: `target` is `source`, or has rows of another file or another predictor; or a
+            row without a text: names file and row, `target` holds the rows before it.
     """
     if target.exists() and source.samefile(target):
         raise ValueError(f"{target}: is IN itself, by this or another name; give OUT another one")
     total = sum(1 for _ in read_rows(source))
-    done = _resume(target, {**origin, "column": column})
-    if done > total:
-        raise ValueError(
-            f"{target}: has {done} rows, {source} only {total}: it is of another file; give "
-            "another name"
-        )
+    done = _resume(source, target, {**origin, "column": column})
     rows = islice(enumerate(read_rows(source), 1), done, None)
     with _progress() as progress, target.open("ab") as sink:
         task = progress.add_task(source.name, total=total, completed=done)
@@ -121,15 +119,42 @@ def _prediction(probabilities: list[float], labels: list[str]) -> dict[str, Any]
     }
 
 
-def _resume(target: Path, origin: Mapping[str, Any]) -> int:
-    """Cuts off a torn last row; the rows that are left."""
+def _resume(source: Path, target: Path, origin: Mapping[str, Any]) -> int:
+    """Cuts off a torn last row; the rows that are left, which are `source`'s first."""
     if not target.exists() or target.stat().st_size == 0:
         write_origin(target, origin)
         return 0
     check_origin(target, origin)  # before anything of what may be another's file is cut off
     with target.open("rb+") as file:
         file.truncate(whole_bytes(file.read(), target.suffix))
-    return sum(1 for _ in read_rows(target))
+        done = _kept(source, target)
+        if done == 0:  # a header alone: of which file, nobody knows
+            file.truncate(0)
+    return done
+
+
+def _kept(source: Path, target: Path) -> int:
+    """How many rows `target` has. Raises `ValueError` at the first that `source` has otherwise."""
+    number = 0
+    rows = read_rows(source)
+    for number, kept in enumerate(read_rows(target), 1):
+        row = next(rows, None)
+        if row is None or not _is_kept(row, kept, target.suffix):
+            found = "no such row" if row is None else "another one"
+            raise ValueError(
+                f"{target}: row {number} is of another file, {source} has {found} there; give OUT "
+                "another name, or remove it"
+            )
+    return number
+
+
+def _is_kept(row: dict[str, Any], kept: dict[str, Any], kind: str) -> bool:
+    """Whether `kept` is `row` with a prediction, as a file of this kind holds it."""
+    own = {name: value for name, value in kept.items() if not _PREDICTED.fullmatch(name)}
+    given = {name: value for name, value in row.items() if not _PREDICTED.fullmatch(name)}
+    if kind == ".csv":  # whose columns are all texts, in the order of the header
+        return own == {name: "" if value is None else str(value) for name, value in given.items()}
+    return json.dumps(own) == json.dumps(given)  # tells 1 from true and 1.0; NaN is itself
 
 
 def _progress() -> Progress:

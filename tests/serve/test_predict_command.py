@@ -143,11 +143,57 @@ def test_other_files_are_refused(
     assert ".csv and .jsonl" in capsys.readouterr().err
 
 
-def test_the_output_of_another_file_is_not_gone_on_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        (ROWS[:3], "row 4 is of another file"),
+        (ROWS[1:] + ROWS, "row 1 is"),
+        ([*ROWS[:2], ROWS[2] | {"id": "x"}, *ROWS[3:]], "row 3 is"),
+        ([{"number": row["id"], "text": row["text"]} for row in ROWS], "row 1 is"),
+    ],
+)
+def test_the_output_of_another_file_is_not_gone_on_with(
+    tmp_path: Path, name: str, rows: list[dict[str, str]], named: str
+) -> None:
+    target = tmp_path / name
+    predict_file(Lengths(), write(tmp_path / "this.csv", ROWS), target, ORIGIN)
+    before = target.read_bytes()
+    with pytest.raises(ValueError, match="another file") as caught:
+        predict_file(Lengths(), write(tmp_path / "that.csv", rows), target, ORIGIN)
+    assert named in str(caught.value) and "that.csv" in str(caught.value)
+    assert target.read_bytes() == before
+
+
+def test_rows_added_to_the_input_are_added_to_the_output(tmp_path: Path) -> None:
     target = tmp_path / "out.csv"
-    predict_file(Lengths(), write(tmp_path / "long.csv", ROWS), target, ORIGIN)
-    with pytest.raises(ValueError, match="another file"):
-        predict_file(Lengths(), write(tmp_path / "short.csv", ROWS[:3]), target, ORIGIN)
+    predict_file(Lengths(), write(tmp_path / "in.csv", ROWS[:6]), target, ORIGIN)
+    grown = Lengths()
+    predict_file(grown, write(tmp_path / "in.csv", ROWS), target, ORIGIN)
+    assert (grown.asked, len(list(read_rows(target)))) == (len(ROWS) - 6, len(ROWS))
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_values_of_every_kind_are_known_again(tmp_path: Path, name: str) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / name
+    values = ["1", "1.0", "true", "null", "NaN", "1e300", '[1, {"a": "b"}]', '" \\r\\n\\""']
+    source.write_text("".join(f'{{"v": {value}, "text": "é"}}\n' for value in values))
+    predict_file(Lengths(), source, target, ORIGIN)
+    whole = target.read_bytes()
+    target.write_bytes(whole[:-1])
+    predict_file(Lengths(), source, target, ORIGIN)
+    assert target.read_bytes() == whole
+
+
+def test_the_header_alone_is_not_gone_on_with(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
+    predict_file(Lengths(), source, target, ORIGIN)
+    target.write_bytes(target.read_bytes().splitlines(keepends=True)[0])
+    other = [{"text": row["text"], "id": row["id"]} for row in ROWS]
+    predict_file(Lengths(), write(tmp_path / "in.csv", other), target, ORIGIN)
+    assert [(row["id"], row["text"]) for row in read_rows(target)] == [
+        (row["id"], row["text"]) for row in ROWS
+    ]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
