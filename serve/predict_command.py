@@ -8,7 +8,6 @@ them says what they are by, and nothing else goes on with them.
 
 import argparse
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -22,7 +21,7 @@ from serve.client import ClientError
 from serve.command import MISTAKES, command_parser, fail
 from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
 from serve.predictor import Predictor, open_predictor
-from serve.rows import KINDS, read_rows, render_rows, whole_bytes
+from serve.rows import KINDS, RowWriter, read_alike, read_rows, whole_bytes
 
 BLOCK = 256  # rows predicted and written together
 _PREDICTED = re.compile("predicted_label|predicted_score|probability_.*", re.DOTALL)
@@ -76,25 +75,25 @@ def predict_file(
 
     Raises:
         ValueError: `target` is `source`, or has rows of another file or another predictor; or a
-            row without a text: names file and row, `target` holds the rows before it.
+            row without a text: names file and row, `target` holds the rows before it; or rows
+            with other fields than the first, where `target` is a CSV: it holds nothing new.
     """
     if target.exists() and source.samefile(target):
         raise ValueError(f"{target}: is IN itself, by this or another name; give OUT another one")
-    total = sum(1 for _ in read_rows(source))
+    total = sum(1 for _ in (read_alike if target.suffix == ".csv" else read_rows)(source))
     done = _resume(source, target, {**origin, "column": column})
     rows = islice(enumerate(read_rows(source), 1), done, None)
-    with _progress() as progress, target.open("ab") as sink:
+    with _progress() as progress, RowWriter(target) as sink:
         task = progress.add_task(source.name, total=total, completed=done)
         while block := list(islice(rows, BLOCK)):
             texts = [_text_of(row, column, f"{source}: row {number}") for number, row in block]
             probabilities = predictor.predict(texts)
-            predicted = [
-                row | _prediction(each, predictor.labels)
-                for (_, row), each in zip(block, probabilities.tolist(), strict=True)
-            ]
-            sink.write(render_rows(predicted, target.suffix, header=sink.tell() == 0))
-            sink.flush()
-            os.fsync(sink.fileno())
+            sink.write(
+                [
+                    row | _prediction(each, predictor.labels)
+                    for (_, row), each in zip(block, probabilities.tolist(), strict=True)
+                ]
+            )
             progress.advance(task, len(block))
     return total
 

@@ -3,9 +3,10 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 KINDS = (".csv", ".jsonl")
 
@@ -34,16 +35,72 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def render_rows(rows: list[dict[str, Any]], kind: str, header: bool) -> bytes:
-    """The rows as bytes of a file; `header`: with a CSV's header above them."""
-    if kind == ".jsonl":
-        return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+def read_alike(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file that may become a CSV's: all have the first one's fields.
+
+    Raises:
+        ValueError: as `read_rows`; a row with other fields, in whatever order.
+    """
+    first: dict[str, Any] | None = None
+    for number, row in enumerate(read_rows(path), 1):
+        first = row if first is None else first
+        if row.keys() != first.keys():
+            raise ValueError(
+                f"{path}: row {number}: {', '.join(sorted(row.keys() ^ first.keys()))}: in this row "
+                "or in row 1, not in both; a CSV has the same fields in all: give them, or OUT .jsonl"
+            )
+        yield row
+
+
+class RowWriter:
+    """Adds rows to a file, in blocks that are on the disk when `write` returns; a context.
+
+    A CSV's fields, and their order, are its header's, or the first row's where it has none yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._fields = path, _header(path) if path.suffix == ".csv" else []
+        self._file = path.open("ab")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Raises `ValueError` where a row of a CSV has other fields; nothing is written then."""
+        self._file.write(self._csv(rows) if self._path.suffix == ".csv" else _jsonl(rows))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _csv(self, rows: list[dict[str, Any]]) -> bytes:
+        text = io.StringIO(newline="")
+        header = not self._fields
+        self._fields = self._fields or list(rows[0])
+        writer = csv.DictWriter(text, self._fields, lineterminator="\n")
+        if header:
+            writer.writeheader()
+        for row in rows:
+            if row.keys() != set(self._fields):
+                raise ValueError(
+                    f"{self._path}: has {', '.join(self._fields)}, not {', '.join(row)}; give OUT "
+                    "another name"
+                )
+            writer.writerow(row)
+        return text.getvalue().encode()
+
+
+def _jsonl(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def _header(path: Path) -> list[str]:
+    """The fields of a CSV, in order; none of an empty one, or where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file).fieldnames or [])
 
 
 def whole_bytes(content: bytes, kind: str) -> int:

@@ -278,3 +278,42 @@ def test_a_bundle_is_known_by_what_it_holds_and_not_by_its_path(
     tokenizer.write_text(tokenizer.read_text().replace("good", "fine"))
     assert main([str(source), target, "--bundle", str(own_bundle)]) == 2
     assert "tokenizer_sha256" in capsys.readouterr().err
+
+
+def test_keys_in_another_order_keep_their_columns(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    # The order changes in the second block, which a run of its own goes on with.
+    rows = [{"id": str(i), "text": "x" * i} for i in range(9)]
+    turned = [dict(reversed(row.items())) if i > 3 else row for i, row in enumerate(rows)]
+    write(source, turned)
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(Lengths(fail_after=8), source, target, ORIGIN)
+    predict_file(Lengths(), source, target, ORIGIN)
+    found = list(read_rows(target))
+    assert [{"id": row["id"], "text": row["text"]} for row in found] == rows
+    assert [float(row["probability_positive"]) for row in found] == [i / 1000 for i in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("other", "named"), [({"id": "4", "text": "x", "new": "y"}, "new"), ({"text": "x"}, "id")]
+)
+def test_rows_with_other_keys_make_no_csv(
+    tmp_path: Path, other: dict[str, str], named: str
+) -> None:
+    rows = [*ROWS[:5], other, *ROWS[5:]]
+    source, predictor = write(tmp_path / "in.jsonl", rows), Lengths()
+    with pytest.raises(ValueError, match=rf"in\.jsonl: row 6: {named}: in this row"):
+        predict_file(predictor, source, tmp_path / "out.csv", ORIGIN)
+    assert predictor.asked == 0
+    assert predict_file(predictor, source, tmp_path / "out.jsonl", ORIGIN) == len(rows)
+
+
+def test_an_endpoint_whose_labels_changed_shifts_no_column(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(Lengths(fail_after=8), source, target, ORIGIN)
+    other = Lengths()
+    other.labels = ["bad", "good"]
+    with pytest.raises(ValueError, match=r"probability_negative.*, not .*probability_bad"):
+        predict_file(other, source, target, ORIGIN)
+    assert len(list(read_rows(target))) == 8
