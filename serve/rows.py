@@ -1,7 +1,6 @@
 """Rows of CSV and JSON lines files: read, written, and counted after an interruption."""
 
 import csv
-import io
 import json
 import os
 from collections.abc import Iterator
@@ -45,9 +44,10 @@ def read_alike(path: Path) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(read_rows(path), 1):
         first = row if first is None else first
         if row.keys() != first.keys():
+            other = ", ".join(sorted(row.keys() ^ first.keys()))
             raise ValueError(
-                f"{path}: row {number}: {', '.join(sorted(row.keys() ^ first.keys()))}: in this row "
-                "or in row 1, not in both; a CSV has the same fields in all: give them, or OUT .jsonl"
+                f"{path}: row {number}: {other}: in this row or in row 1, not in both; a CSV has "
+                "the same fields in every row: give them, or write a .jsonl"
             )
         yield row
 
@@ -75,10 +75,10 @@ class RowWriter:
         os.fsync(self._file.fileno())
 
     def _csv(self, rows: list[dict[str, Any]]) -> bytes:
-        text = io.StringIO(newline="")
+        lines = _Lines()
         header = not self._fields
         self._fields = self._fields or list(rows[0])
-        writer = csv.DictWriter(text, self._fields, lineterminator="\n")
+        writer = csv.DictWriter(lines, self._fields)
         if header:
             writer.writeheader()
         for row in rows:
@@ -88,7 +88,18 @@ class RowWriter:
                     "another name"
                 )
             writer.writerow(row)
-        return text.getvalue().encode()
+        return "".join(lines).encode()
+
+
+class _Lines(list[str]):
+    """What a csv.writer writes into, a row a call, with line ends of \\n.
+
+    The writer must take them for \\r\\n: up to Python 3.12 it quotes a line end within a field
+    only where its own has that character, and a lone \\r unquoted ends the row.
+    """
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 def _jsonl(rows: list[dict[str, Any]]) -> bytes:

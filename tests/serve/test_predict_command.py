@@ -39,7 +39,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ORIGIN = {"url": "http://127.0.0.1:8080/predictions/lengths/1.0"}
-ROWS = [{"id": str(i), "text": 'a "quoted"\nline, ' * (i % 3) + "x" * i} for i in range(11)]
+ROWS = [{"id": str(i), "text": 'a "quoted"\nline,\r ' * (i % 3) + "x" * i} for i in range(11)]
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> Path:
@@ -317,3 +317,15 @@ def test_an_endpoint_whose_labels_changed_shifts_no_column(tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"probability_negative.*, not .*probability_bad"):
         predict_file(other, source, target, ORIGIN)
     assert len(list(read_rows(target))) == 8
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n", "\n\r"])
+@pytest.mark.parametrize("place", ["{}a", "a{}b", "a{}"])
+def test_a_line_end_of_any_kind_in_a_text_stays_in_it(tmp_path: Path, end: str, place: str) -> None:
+    rows = [{"id" + end: end, "text": place.format(end)} for _ in range(5)]
+    source, target = write(tmp_path / "in.jsonl", rows), tmp_path / "out.csv"
+    predict_file(Lengths(), source, target, ORIGIN)
+    found = [{name: row[name] for name in rows[0]} for row in read_rows(target)]
+    assert found == rows
+    assert b"\r\n" not in target.read_bytes().replace(end.encode(), b"")
+    predict_file(Lengths(), source, target, ORIGIN)  # goes on with it, too
