@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 KINDS = (".csv", ".jsonl")
 
@@ -14,24 +14,37 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a CSV or a JSON lines file.
 
     Raises:
-        ValueError: a line that is no object, a row with more fields than the header.
+        ValueError: a line that is no object, a row with more fields than the header, what is no
+            CSV; names file and row.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".csv":
-            csv.field_size_limit(1 << 30)
-            for number, row in enumerate(csv.DictReader(file, strict=True), 1):
-                if None in row or None in row.values():
-                    raise ValueError(f"{path}: row {number}: not as many fields as the header")
-                yield row
-            return
-        for number, line in enumerate(file, 1):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                value = None
-            if not isinstance(value, dict):
-                raise ValueError(f"{path}: row {number}: not a JSON object")
-            yield value
+        yield from _csv_rows(path, file) if path.suffix == ".csv" else _json_rows(path, file)
+
+
+def _csv_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(1 << 30)
+    number = 0
+    try:
+        for number, row in enumerate(csv.DictReader(file, strict=True), 1):
+            if None in row or None in row.values():
+                raise ValueError(f"{path}: row {number}: not as many fields as the header")
+            yield row
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}: row {number + 1}: not CSV: {error}; a field with a quote in it stands in "
+            'quotes, its own doubled: "a ""nice"" book"'
+        ) from None
+
+
+def _json_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(file, 1):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise ValueError(f"{path}: row {number}: not a JSON object")
+        yield value
 
 
 def read_alike(path: Path) -> Iterator[dict[str, Any]]:

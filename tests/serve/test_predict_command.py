@@ -329,3 +329,22 @@ def test_a_line_end_of_any_kind_in_a_text_stays_in_it(tmp_path: Path, end: str, 
     assert found == rows
     assert b"\r\n" not in target.read_bytes().replace(end.encode(), b"")
     predict_file(Lengths(), source, target, ORIGIN)  # goes on with it, too
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        ('id,text\n1,"nice" book\n', "row 1: not CSV"),
+        ('id,text\n1,good\n2,"nice" book\n', "row 2: not CSV"),
+        ('id,text\n1,good\n2,"never closed\n3,bad\n', "row 2: not CSV"),
+        ('id,"te"xt\n1,good\n', "row 1: not CSV"),
+    ],
+)
+def test_what_is_no_csv_is_one_line(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, row: str
+) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text(content)
+    assert main([str(source), str(tmp_path / "out.csv"), "--bundle", str(bundle)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"in.csv: {row}" in line
