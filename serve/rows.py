@@ -15,7 +15,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises:
         ValueError: a line that is no object, a row with more fields than the header, what is no
-            CSV; names file and row.
+            CSV, what is no valid Unicode; names file and row.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         yield from _csv_rows(path, file) if path.suffix == ".csv" else _json_rows(path, file)
@@ -29,6 +29,8 @@ def _csv_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
             if None in row or None in row.values():
                 raise ValueError(f"{path}: row {number}: not as many fields as the header")
             yield row
+    except UnicodeDecodeError:
+        raise _not_utf8(path, number) from None
     except csv.Error as error:
         raise ValueError(
             f"{path}: row {number + 1}: not CSV: {error}; a field with a quote in it stands in "
@@ -37,14 +39,36 @@ def _csv_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
 
 
 def _json_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file, 1):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise ValueError(f"{path}: row {number}: not a JSON object")
-        yield value
+    number = 0
+    try:
+        for number, line in enumerate(file, 1):
+            yield _json_row(line, f"{path}: row {number}")
+    except UnicodeDecodeError:
+        raise _not_utf8(path, number) from None
+
+
+def _json_row(line: str, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise ValueError(f"{place}: not a JSON object")
+    if "\\u" in line:  # only an escape can be half of a character: the file is UTF-8
+        for name, value in row.items():
+            try:
+                (name + json.dumps(value, ensure_ascii=False)).encode()
+            except UnicodeEncodeError:
+                shown = name.encode(errors="backslashreplace").decode()
+                raise ValueError(
+                    f"{place}, column {shown}: a lone surrogate, half of a character; mend the text"
+                ) from None
+    return row
+
+
+def _not_utf8(path: Path, rows: int) -> ValueError:
+    """A file is read in chunks, so that the row itself is not known."""
+    return ValueError(f"{path}: not UTF-8, somewhere below row {rows}; write it in UTF-8")
 
 
 def read_alike(path: Path) -> Iterator[dict[str, Any]]:

@@ -348,3 +348,35 @@ def test_what_is_no_csv_is_one_line(
     assert main([str(source), str(tmp_path / "out.csv"), "--bundle", str(bundle)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"in.csv: {row}" in line
+
+
+@pytest.mark.parametrize("target", ["out.csv", "out.jsonl"])
+@pytest.mark.parametrize(
+    ("name", "row", "named"),
+    [
+        ("in.jsonl", b'{"text": "a \\ud83d book"}', "row 3, column text: a lone surrogate"),
+        ("in.jsonl", b'{"text": "a", "by": {"x": ["\\uDE00"]}}', "row 3, column by: a lone"),
+        ("in.jsonl", b'{"text": "a", "\\ud800": 1}', "row 3, column \\ud800: a lone surrogate"),
+        ("in.jsonl", b'{"text": "caf\xe9"}', "not UTF-8, somewhere below row 0"),
+        ("in.jsonl", b'{"text": ' + b"[" * 100_000, "row 3: not a JSON object"),
+        ("in.csv", b"caf\xe9", "not UTF-8, somewhere below row 0"),
+    ],
+)
+def test_what_is_no_text_is_one_line(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, name: str,
+    row: bytes, named: str,
+) -> None:  # fmt: skip
+    source, out = tmp_path / name, tmp_path / target
+    good = b'{"text": "a \\ud83d\\ude00 book"}' if name == "in.jsonl" else b"text"
+    source.write_bytes(b"\n".join([good, good, row, b""]))
+    assert main([str(source), str(out), "--bundle", str(bundle)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{name}: {named}" in line
+    assert not out.exists()
+
+
+def test_characters_that_are_escaped_whole_are_texts(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text('{"text": "a \\ud83d\\ude00 book"}\n')
+    predict_file(Lengths(), source, target, ORIGIN)
+    assert [row["text"] for row in read_rows(target)] == ["a \N{GRINNING FACE} book"]
