@@ -4,18 +4,15 @@ import http.client
 import json
 import os
 import random
-import ssl
 import threading
 import time
-import weakref
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from serve.connections import Connections, Target
 from serve.tokens import read_tokens
 
 TOKEN_VARIABLE = "TEXT_CLASSIFIER_TOKEN"
@@ -95,17 +92,16 @@ class Client:
         attempts: int = 5,
         certificates: str | Path | None = None,
     ) -> None:
-        self._target = _Target.parse(url, certificates)
+        self._url = url
+        self._connections = Connections(Target.parse(url, certificates), timeout)
         self._management = (
-            None if management_url is None else _Target.parse(management_url, certificates)
+            None if management_url is None else Target.parse(management_url, certificates)
         )
         self._token_file = None if token_file is None else Path(token_file)
         self._token = token
         if token is None and self._token_file is None:
             self._token = os.environ.get(TOKEN_VARIABLE)
         self._timeout, self._attempts = timeout, attempts
-        self._idle: deque[http.client.HTTPConnection] = deque()
-        weakref.finalize(self, _close_all, self._idle)
         self._refreshing = threading.Lock()
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
@@ -129,7 +125,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections that are not in use; the next request opens another."""
-        _close_all(self._idle)
+        self._connections.close()
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps(question).encode("ascii")
@@ -148,7 +144,7 @@ class Client:
                 time.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(2 * pause, LONGEST_PAUSE)
         raise Unavailable(
-            f"{self._target.url}: no answer after {self._attempts} attempts ({problem})", status
+            f"{self._url}: no answer after {self._attempts} attempts ({problem})", status
         )
 
     def _attempt(self, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -162,7 +158,7 @@ class Client:
             status, answer = self._post(body, newer)
         if _is_token_refused(status, answer):
             raise TokenRefused(
-                f"{self._target.url}: the token is wrong, missing or has expired; give --token-file"
+                f"{self._url}: the token is wrong, missing or has expired; give --token-file"
                 f" (and --management-url, to refresh it), or set {TOKEN_VARIABLE}",
                 status,
             )
@@ -172,26 +168,12 @@ class Client:
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._target.connect(self._timeout)
-        try:
-            connection.request("POST", self._target.path, body=body, headers=headers)
-            response = connection.getresponse()
-            content = response.read()
-        except BaseException:
-            connection.close()
-            raise
-        if response.will_close:
-            connection.close()
-        else:
-            self._idle.append(connection)
+        status, content = self._connections.post(body, headers)
         try:
             answer = json.loads(content)
         except ValueError:  # a proxy's own page
             answer = {}
-        return response.status, answer if isinstance(answer, dict) else {}
+        return status, answer if isinstance(answer, dict) else {}
 
     def _current_token(self) -> str | None:
         if self._token is None and self._token_file is not None:
@@ -214,39 +196,6 @@ class Client:
                 tokens = read_tokens(self._token_file)
             self._token = tokens.inference
             return self._token if self._token != refused else None
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A URL, taken apart."""
-
-    url: str
-    host: str
-    port: int | None
-    path: str
-    context: ssl.SSLContext | None
-
-    @classmethod
-    def parse(cls, url: str, certificates: str | Path | None) -> "_Target":
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"URL: got {url!r}; give http://HOST:PORT/... or https://HOST/...")
-        context = None
-        if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=certificates)
-        return cls(url, parts.hostname, parts.port, parts.path or "/", context)
-
-    def connect(self, timeout: float) -> http.client.HTTPConnection:
-        if self.context is None:
-            return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        return http.client.HTTPSConnection(
-            self.host, self.port, timeout=timeout, context=self.context
-        )
-
-
-def _close_all(connections: deque[http.client.HTTPConnection]) -> None:
-    while connections:
-        connections.pop().close()
 
 
 _IDENTITY = ("model", "version")

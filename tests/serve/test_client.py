@@ -1,12 +1,15 @@
 """The client and the HTTP predictor against a scripted endpoint."""
 
+import http.client
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -118,6 +121,49 @@ def test_it_gives_up_after_its_attempts(endpoint: Any) -> None:
     with pytest.raises(Unavailable, match="3 attempts") as caught:
         Client(served.url, token="x", attempts=3).predict(["0.9"])
     assert caught.value.status == 503 and len(served.asked) == 3
+
+
+def keep_idle(client: Client, url: str, count: int) -> None:
+    """Leaves connections in the client's pool, as threads that asked at once do."""
+    target = urlsplit(url)
+    for _ in range(count):
+        connection = http.client.HTTPConnection(target.hostname or "", target.port)
+        connection.connect()
+        client._connections.idle.append(connection)
+
+
+def test_connections_that_the_server_closed_meanwhile_cost_no_attempt(endpoint: Any) -> None:
+    served = endpoint(good)
+    client = Client(served.url, token="x", attempts=1)
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        keep_idle(client, f"http://127.0.0.1:{closing.getsockname()[1]}", 8)
+        for _ in range(8):
+            closing.accept()[0].close()
+    assert client.predict(["0.9"])[0].score == 0.9
+    assert len(client._connections.idle) == 1 and served.connections == 1
+
+
+def test_a_connection_that_failed_is_asked_again_but_once(endpoint: Any) -> None:
+    served = endpoint(lambda *_: None)
+    client = Client(served.url, token="x", attempts=2)
+    keep_idle(client, served.url, 3)
+    with pytest.raises(Unavailable, match="2 attempts"):
+        client.predict(["0.9"])
+    assert len(served.asked) == 3  # reused, at once again, and the second attempt
+    assert not client._connections.idle
+
+
+def test_a_slow_answer_is_not_asked_for_again_at_once(endpoint: Any) -> None:
+    ended = threading.Event()
+    served = endpoint(lambda *_: ended.wait(60) and None)
+    client = Client(served.url, token="x", attempts=1, timeout=0.2)
+    keep_idle(client, served.url, 3)
+    for connection in client._connections.idle:
+        connection.sock.settimeout(0.2)
+    with pytest.raises(Unavailable, match="TimeoutError"):
+        client.predict(["0.9"])
+    ended.set()
+    assert len(served.asked) == 1 and not client._connections.idle
 
 
 def test_a_refused_request_is_not_tried_again_and_says_why(endpoint: Any) -> None:
