@@ -1,25 +1,27 @@
 """A client of a running endpoint: tokens, retries of what is safe, errors as exceptions."""
 
+import contextlib
 import http.client
 import json
 import os
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from serve.connections import Connections, Target
-from serve.tokens import read_tokens
+from serve.tokens import Tokens, read_tokens
 
 TOKEN_VARIABLE = "TEXT_CLASSIFIER_TOKEN"
 # A prediction changes nothing, so that asking again is safe whenever it may help: a worker died
 # (500, 507), the queue is full or no worker is there (503), a proxy is busy or lost its server.
 RETRIED = (429, 500, 502, 503, 504, 507)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds; doubled each time, and spread at random
+TOKEN_PATIENCE = 2.0  # seconds for a token file that is being written
 
 
 class ClientError(Exception):
@@ -77,7 +79,7 @@ class Client:
         management_url: where an expired token of `token_file` can be refreshed, such as
             http://127.0.0.1:8081. Refreshing takes the old one from all who use it.
         timeout: seconds for one attempt.
-        attempts: of a request, at most.
+        attempts: of a request with one token, at most.
         certificates: a file of authorities for https; None is the system's.
     """
 
@@ -110,6 +112,7 @@ class Client:
         Raises:
             RequestRefused: a text or the request is not taken; nothing is returned for the others.
             TokenRefused, Unavailable: see there.
+            FileNotFoundError, ValueError: the token file is missing, or cannot be read as one.
         """
         answer = self._ask({"text": list(texts)})
         predictions = []
@@ -128,41 +131,41 @@ class Client:
         self._connections.close()
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """The answer; with another token where the first is refused."""
         body = json.dumps(question).encode("ascii")
-        pause = FIRST_PAUSE
-        for attempt in range(1, self._attempts + 1):
-            try:
-                status, answer = self._attempt(body)
-                if status == 200:
-                    return answer
-                problem = f"status {status}"
-            except (OSError, http.client.HTTPException) as error:
-                status, problem = 0, f"{type(error).__name__}: {error}"
-            if status and status not in RETRIED:
-                raise _refused(answer.get("error", answer), status)
-            if attempt < self._attempts:
-                time.sleep(pause * random.uniform(0.5, 1.5))
-                pause = min(2 * pause, LONGEST_PAUSE)
-        raise Unavailable(
-            f"{self._url}: no answer after {self._attempts} attempts ({problem})", status
-        )
-
-    def _attempt(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        """Asks once; with another token where the first is refused."""
         token = self._current_token()
-        status, answer = self._post(body, token)
-        if not _is_token_refused(status, answer):
-            return status, answer
-        newer = self._newer_token(token)
-        if newer is not None:
-            status, answer = self._post(body, newer)
+        status, answer = self._patiently(self._url, lambda: self._post(body, token))
+        if _is_token_refused(status, answer):
+            newer = self._newer_token(token)
+            if newer is not None:
+                status, answer = self._patiently(self._url, lambda: self._post(body, newer))
         if _is_token_refused(status, answer):
             raise TokenRefused(
                 f"{self._url}: the token is wrong, missing or has expired; give --token-file"
                 f" (and --management-url, to refresh it), or set {TOKEN_VARIABLE}",
                 status,
             )
-        return status, answer
+        if status != 200:
+            raise _refused(answer.get("error", answer), status)
+        return answer
+
+    def _patiently(
+        self, url: str, ask: Callable[[], tuple[int, dict[str, Any]]]
+    ) -> tuple[int, dict[str, Any]]:
+        """What `ask` brings: a good answer, or one that asking again would not better."""
+        pause = FIRST_PAUSE
+        for attempt in range(1, self._attempts + 1):
+            try:
+                status, answer = ask()
+                if status not in RETRIED:
+                    return status, answer
+                problem = f"status {status}"
+            except (OSError, http.client.HTTPException) as error:
+                status, problem = 0, f"{type(error).__name__}: {error}"
+            if attempt < self._attempts:
+                time.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(2 * pause, LONGEST_PAUSE)
+        raise Unavailable(f"{url}: no answer after {self._attempts} attempts ({problem})", status)
 
     def _post(self, body: bytes, token: str | None) -> tuple[int, dict[str, Any]]:
         headers = {"Content-Type": "application/json"}
@@ -177,7 +180,7 @@ class Client:
 
     def _current_token(self) -> str | None:
         if self._token is None and self._token_file is not None:
-            self._token = read_tokens(self._token_file).inference
+            self._token = self._read_tokens(self._token_file).inference
         return self._token
 
     def _newer_token(self, refused: str | None) -> str | None:
@@ -185,17 +188,29 @@ class Client:
         if self._token_file is None:
             return None
         with self._refreshing:
-            tokens = read_tokens(self._token_file)
+            tokens = self._read_tokens(self._token_file)
             expired = tokens.inference_expires <= datetime.now(UTC)
             if tokens.inference == refused and expired and self._management is not None:
-                connection = self._management.connect(self._timeout)
-                path = self._management.path.rstrip("/") + "/token?type=inference"
-                connection.request("GET", path, headers={"Authorization": f"Bearer {tokens.api}"})
-                connection.getresponse().read()
-                connection.close()
-                tokens = read_tokens(self._token_file)
+                self._refresh(self._management, tokens)
+                tokens = self._read_tokens(self._token_file)
             self._token = tokens.inference
             return self._token if self._token != refused else None
+
+    def _read_tokens(self, path: Path) -> Tokens:
+        """A file that is being written is waited for; one that is not there will not come."""
+        return read_tokens(path, patience=TOKEN_PATIENCE if path.is_file() else 0)
+
+    def _refresh(self, management: Target, tokens: Tokens) -> None:
+        """Has TorchServe write another token; whether it did, the file says."""
+
+        def ask() -> tuple[int, dict[str, Any]]:
+            with contextlib.closing(management.connect(self._timeout)) as connection:
+                path = management.path.rstrip("/") + "/token?type=inference"
+                connection.request("GET", path, headers={"Authorization": f"Bearer {tokens.api}"})
+                connection.getresponse().read()
+            return 200, {}
+
+        self._patiently(f"{management.host}:{management.port}", ask)
 
 
 _IDENTITY = ("model", "version")

@@ -229,6 +229,48 @@ def test_an_expired_token_is_refreshed_by_its_owner(endpoint: Any, tmp_path: Pat
     assert [url for url, _, _ in served.asked].count("/token?type=inference") == 1
 
 
+@pytest.mark.parametrize("problem", ["not there", "cannot be read"])
+@pytest.mark.parametrize("moment", ["before", "after it was refused"])
+def test_a_token_file_that_cannot_be_read_is_an_error_at_once(
+    endpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str, moment: str
+) -> None:
+    monkeypatch.setattr(serve.client, "FIRST_PAUSE", 60)
+    path, waited = tmp_path / "key_file.json", []
+    monkeypatch.setattr(serve.client.time, "sleep", waited.append)
+
+    def spoil() -> None:
+        path.unlink(missing_ok=True)
+        if problem == "cannot be read":
+            path.mkdir()
+
+    def script(*_: Any) -> tuple[int, Any]:
+        spoil()
+        return 400, REFUSED_TOKEN
+
+    served = endpoint(script)
+    if moment == "before":
+        spoil()
+    else:
+        write_tokens(path, "old", minutes=-1)
+    with pytest.raises((FileNotFoundError, ValueError), match=f"token file .*{problem}"):
+        Client(served.url, token_file=path).predict(["0.9"])
+    assert len(served.asked) == (0 if moment == "before" else 1)
+    assert not waited
+
+
+def test_a_management_that_does_not_answer_is_named(endpoint: Any, tmp_path: Path) -> None:
+    path = tmp_path / "key_file.json"
+    write_tokens(path, "old", minutes=-1)
+    served = endpoint(lambda *_: (400, REFUSED_TOKEN))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound but not listening: refuses
+        where = f"127.0.0.1:{closed.getsockname()[1]}"
+        client = Client(served.url, token_file=path, management_url=f"http://{where}", attempts=2)
+        with pytest.raises(Unavailable, match=f"{where}: no answer after 2 attempts"):
+            client.predict(["0.9"])
+    assert len(served.asked) == 1
+
+
 def test_the_environments_token_is_sent(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXT_CLASSIFIER_TOKEN", "from-outside")
     served = endpoint(good)

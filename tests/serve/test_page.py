@@ -24,6 +24,8 @@ class Known(Client):
     def explain(self, text: str) -> Prediction:
         if "refuse" in text:
             raise RequestRefused("text: refused for a test", 422)
+        if "key" in text:
+            raise FileNotFoundError("token file: not there")
         at = text.index("at")
         return Prediction(
             label=self.label,
@@ -130,6 +132,14 @@ def test_only_the_page_itself_may_ask(page_server: PageServer) -> None:
     assert request(page_server, "GET", "/", Host="evil.example")[0] == 403
     assert request(page_server, "GET", "/../server.py")[0] == 404
     assert request(page_server, "POST", "/other", question, **kind)[0] == 404
+
+
+def test_a_key_file_that_is_gone_is_an_answer_too(page_server: PageServer) -> None:
+    question = json.dumps({"model": "first 1.0", "text": "key"}).encode()
+    status, answer, _ = request(
+        page_server, "POST", "/ask", question, Content_Type="application/json"
+    )
+    assert (status, json.loads(answer)) == (200, {"error": {"message": "token file: not there"}})
 
 
 @pytest.mark.parametrize(
