@@ -33,7 +33,15 @@ class ClientError(Exception):
 
 
 class RequestRefused(ClientError):
-    """The request is wrong (4xx): asking again gives the same."""
+    """The request is wrong (4xx): asking again gives the same. `text` is the index of the text that
+    is not taken, None where it is the request as a whole; `reason` is the message without it."""
+
+    def __init__(
+        self, reason: str, status: int = 0, code: str = "", field: str = "", text: int | None = None
+    ) -> None:
+        place = "" if text is None else f"text {text}: "
+        super().__init__(place + reason, status, code, field)
+        self.reason, self.text = reason, text
 
 
 class TokenRefused(ClientError):
@@ -115,12 +123,8 @@ class Client:
             FileNotFoundError, ValueError: the token file is missing, or cannot be read as one.
         """
         answer = self._ask({"text": list(texts)})
-        predictions = []
-        for index, each in enumerate(answer["predictions"]):
-            if "error" in each:
-                raise _refused(each["error"], each["error"]["status"], f"text {index}: ")
-            predictions.append(_prediction(each | {name: answer[name] for name in _IDENTITY}))
-        return predictions
+        identity = {name: answer[name] for name in ("model", "version")}
+        return [_prediction(each | identity) for each in answer["predictions"]]
 
     def explain(self, text: str) -> Prediction:
         """The prediction of a text with its attributions. Errors as `predict`'s."""
@@ -131,7 +135,7 @@ class Client:
         self._connections.close()
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The answer; with another token where the first is refused."""
+        """The answer, to all of it; with another token where the first is refused."""
         body = json.dumps(question).encode("ascii")
         token = self._current_token()
         status, answer = self._patiently(self._url, lambda: self._post(body, token))
@@ -145,8 +149,9 @@ class Client:
                 f" (and --management-url, to refresh it), or set {TOKEN_VARIABLE}",
                 status,
             )
-        if status != 200:
-            raise _refused(answer.get("error", answer), status)
+        refused = _refused(status, answer)
+        if refused is not None:
+            raise refused
         return answer
 
     def _patiently(
@@ -213,21 +218,31 @@ class Client:
         self._patiently(f"{management.host}:{management.port}", ask)
 
 
-_IDENTITY = ("model", "version")
-
-
 def _is_token_refused(status: int, answer: dict[str, Any]) -> bool:
     """TorchServe says it by 400 and a type of its own; a proxy by 401 or 403."""
     return status in (401, 403) or (status == 400 and answer.get("type") == "InvalidKeyException")
 
 
-def _refused(error: Any, status: int, place: str = "") -> RequestRefused:
-    if not isinstance(error, dict):
-        error = {}
-    message = error.get("message") or f"refused with status {status}"
-    return RequestRefused(
-        f"{place}{message}", status, str(error.get("code", "")), str(error.get("field", ""))
-    )
+def _refused(status: int, answer: dict[str, Any]) -> RequestRefused | None:
+    """What is wrong with the request, or with its first bad text: of a list, each has its error in
+    its place, be it among answers (200) or alone (4xx)."""
+    several = answer.get("predictions")
+    for index, each in enumerate(several if isinstance(several, list) else ()):
+        if isinstance(each, dict) and isinstance(each.get("error"), dict):
+            return _refusal(each["error"], status, index)
+    if status == 200:
+        return None
+    error = answer.get("error", answer)
+    return _refusal(error if isinstance(error, dict) else {}, status, None)
+
+
+def _refusal(error: dict[str, Any], status: int, text: int | None) -> RequestRefused:
+    field = str(error.get("field", ""))
+    reason = str(error.get("message") or f"refused with status {status}")
+    if text is not None:  # which names the text, by its place in the request, once more
+        reason = reason.removeprefix(f"{field}: ")
+    status = error["status"] if isinstance(error.get("status"), int) else status
+    return RequestRefused(reason, status, str(error.get("code", "")), field, text)
 
 
 def _prediction(value: dict[str, Any]) -> Prediction:

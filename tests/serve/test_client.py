@@ -17,6 +17,7 @@ import pytest
 import serve.client
 from serve.client import Client, RequestRefused, TokenRefused, Unavailable
 from serve.predictor import TEXTS_A_REQUEST, HttpPredictor, open_predictor
+from serve.problems import Problem
 from serve.tokens import read_tokens
 
 REFUSED_TOKEN = {"code": 400, "type": "InvalidKeyException", "message": "Token"}
@@ -179,13 +180,20 @@ def test_a_refused_request_is_not_tried_again_and_says_why(endpoint: Any) -> Non
     assert len(served.asked) == 1
 
 
-def test_a_refused_text_of_several_is_named(endpoint: Any) -> None:
-    answer = answer_for(["0.9"])
-    answer["predictions"].append(
-        {"error": {"status": 422, "code": "empty_text", "message": "empty"}}
-    )
-    with pytest.raises(RequestRefused, match="text 1: empty"):
-        Client(endpoint(lambda *_: (200, answer)).url, token="x").predict(["0.9", ""])
+@pytest.mark.parametrize("good_ones", [0, 1])
+def test_a_refused_text_of_several_is_named(endpoint: Any, good_ones: int) -> None:
+    """Whether there is an answer to any of them (200) or to none: the status of the first then."""
+    problem = Problem(422, "empty_text", "text[1]: empty; send a text with a word in it", "text[1]")
+    answer = answer_for(["0.9"] * good_ones)
+    answer["predictions"] += [problem.as_dict(), Problem(413, "too_large", "x").as_dict()]
+    served = endpoint(lambda *_: (200 if good_ones else 422, answer))
+    with pytest.raises(RequestRefused) as caught:
+        Client(served.url, token="x").predict(["0.9", "", "x"])
+    assert str(caught.value) == f"text {good_ones}: empty; send a text with a word in it"
+    found = caught.value
+    assert (found.status, found.code, found.field) == (422, "empty_text", "text[1]")
+    assert (found.text, found.reason) == (good_ones, "empty; send a text with a word in it")
+    assert len(served.asked) == 1
 
 
 def write_tokens(path: Path, inference: str, minutes: float) -> None:
