@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +43,11 @@ class RequestRefused(ClientError):
         place = "" if text is None else f"text {text}: "
         super().__init__(place + reason, status, code, field)
         self.reason, self.text = reason, text
+
+    def moved(self, start: int) -> "RequestRefused":
+        """The same of a longer list, in which the request's first text is number `start`."""
+        text = None if self.text is None else self.text + start
+        return RequestRefused(self.reason, self.status, self.code, self.field, text)
 
 
 class TokenRefused(ClientError):
@@ -136,7 +142,7 @@ class Client:
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """The answer, to all of it; with another token where the first is refused."""
-        body = json.dumps(question).encode("ascii")
+        body = _body(question)
         token = self._current_token()
         status, answer = self._patiently(self._url, lambda: self._post(body, token))
         if _is_token_refused(status, answer):
@@ -221,6 +227,21 @@ class Client:
 def _is_token_refused(status: int, answer: dict[str, Any]) -> bool:
     """TorchServe says it by 400 and a type of its own; a proxy by 401 or 403."""
     return status in (401, 403) or (status == 400 and answer.get("type") == "InvalidKeyException")
+
+
+def _body(question: dict[str, Any]) -> bytes:
+    """In UTF-8: escaped, most of the world's texts take twice or three times the bytes."""
+    try:
+        return json.dumps(question, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate, which the endpoint would refuse, too
+        several = isinstance(question["text"], list)
+        for index, text in enumerate(question["text"] if several else [question["text"]]):
+            found = re.search("[\ud800-\udfff]", text) if isinstance(text, str) else None
+            if found:
+                reason = f"a lone surrogate at character {found.start()}; send valid Unicode"
+                place = index if several else None
+                raise RequestRefused(reason, 0, "invalid_text", "text", place) from None
+        raise
 
 
 def _refused(status: int, answer: dict[str, Any]) -> RequestRefused | None:

@@ -14,10 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from serve.client import ClientError
+from serve.client import ClientError, RequestRefused
 from serve.command import MISTAKES, command_parser, fail
 from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
 from serve.predictor import Predictor, open_predictor
@@ -87,7 +89,7 @@ def predict_file(
         task = progress.add_task(source.name, total=total, completed=done)
         while block := list(islice(rows, BLOCK)):
             texts = [_text_of(row, column, f"{source}: row {number}") for number, row in block]
-            probabilities = predictor.predict(texts)
+            probabilities = _predict(predictor, texts, source, block[0][0], column)
             sink.write(
                 [
                     row | _prediction(each, predictor.labels)
@@ -107,6 +109,20 @@ def _text_of(row: dict[str, Any], column: str, place: str) -> str:
     if not isinstance(text, str):
         raise ValueError(f"{place}, column {column}: found {type(text).__name__}, wanted a text")
     return text
+
+
+def _predict(
+    predictor: Predictor, texts: list[str], source: Path, first: int, column: str
+) -> NDArray[np.float64]:
+    """Probabilities (N, 2); an endpoint's refusal of a text names its row."""
+    try:
+        return predictor.predict(texts)
+    except RequestRefused as error:
+        if error.text is None:
+            raise
+        raise ValueError(
+            f"{source}: row {first + error.text}, column {column}: {error.reason}"
+        ) from None
 
 
 def _prediction(probabilities: list[float], labels: list[str]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Endpoint:
         endpoint = self
         self.asked: list[tuple[str, dict[str, Any], str]] = []
         self.connections = 0
+        self.received: list[int] = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -44,6 +45,7 @@ class Endpoint:
 
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length", 0))
+                endpoint.received.append(length)
                 question = json.loads(self.rfile.read(length) or b"{}")
                 token = self.headers.get("Authorization", "").removeprefix("Bearer ")
                 endpoint.asked.append((self.path, question, token))
@@ -331,3 +333,73 @@ def test_the_predictor_cuts_into_requests_and_keeps_order_and_connections(endpoi
 def test_an_endpoint_takes_no_backend() -> None:
     with pytest.raises(ValueError, match="backend"):
         open_predictor("http://127.0.0.1:1/x", backend="onnx")
+
+
+def test_texts_are_sent_in_utf8_and_not_escaped(endpoint: Any) -> None:
+    sizes = []
+
+    def script(path: str, question: dict[str, Any], token: str) -> tuple[int, Any]:
+        sizes.append(len(json.dumps(question, ensure_ascii=False).encode()))
+        assert question["text"] == ["дом " * 750 + "\N{GRINNING FACE}\0\u2028"] * 64
+        return 200, answer_for(["0.9"] * 64)
+
+    served = endpoint(script)
+    Client(served.url, token="x").predict(["дом " * 750 + "\N{GRINNING FACE}\0\u2028"] * 64)
+    assert served.received == sizes
+
+
+@pytest.mark.parametrize("ask", ["predict", "explain"])
+def test_a_lone_surrogate_is_refused_before_anything_is_sent(endpoint: Any, ask: str) -> None:
+    served = endpoint(good)
+    client = Client(served.url, token="x")
+    with pytest.raises(RequestRefused, match="a lone surrogate at character 2") as caught:
+        client.predict(["0.9", "0.\ud800"]) if ask == "predict" else client.explain("0.\ud800")
+    assert caught.value.code == "invalid_text"
+    assert caught.value.text == (1 if ask == "predict" else None)
+    assert served.asked == []
+
+
+def limited(texts: int, size: int) -> Script:
+    """Takes so many texts and so many characters of them a request, and no text "bad"."""
+
+    def script(path: str, question: dict[str, Any], token: str) -> tuple[int, Any]:
+        asked = question["text"]
+        if len(asked) > texts:
+            return 413, Problem(413, "too_many_items", "text: too many", "text").as_dict()
+        if sum(map(len, asked)) > size:
+            return 413, b""  # as TorchServe refuses by itself
+        answer = answer_for([text if text != "bad" else "0" for text in asked])
+        for index, text in enumerate(asked):
+            if text == "bad":
+                problem = Problem(413, "too_large", "text[0]: too large", f"text[{index}]")
+                answer["predictions"][index] = problem.as_dict()
+        return (413 if asked == ["bad"] else 200), answer
+
+    return script
+
+
+@pytest.mark.parametrize(("texts", "size"), [(32, 10_000), (5, 10_000), (64, 40), (1, 10_000)])
+def test_the_predictor_keeps_to_an_endpoints_limits(endpoint: Any, texts: int, size: int) -> None:
+    values = np.round(np.linspace(0, 1, 2 * TEXTS_A_REQUEST + 3), 6)
+    predictor = open_predictor(endpoint(limited(texts, size)).url, token="x")
+    found = predictor.predict([str(value) for value in values])
+    np.testing.assert_allclose(found, np.stack([1 - values, values], axis=1))
+
+
+def test_one_text_that_is_too_large_is_refused(endpoint: Any) -> None:
+    served = endpoint(limited(64, 10))
+    with pytest.raises(RequestRefused) as caught:
+        open_predictor(served.url, token="x").predict(["0.12345678901"] * 2)
+    assert caught.value.status == 413 and len(served.asked) <= 3
+
+
+@pytest.mark.parametrize("texts", [64, 32, 1])
+def test_a_refused_text_is_named_by_its_place_in_all_of_them(endpoint: Any, texts: int) -> None:
+    values = ["0.5"] * 100
+    values[77] = "bad"
+    served = endpoint(limited(texts, 10_000))
+    with pytest.raises(RequestRefused, match=r"^text 77: ") as caught:
+        open_predictor(served.url, token="x").predict(values)
+    assert caught.value.text == 77
+    # a text's own 413 is no reason to halve
+    assert texts != 64 or len(served.asked) == 2

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve import predict_command
+from serve.client import RequestRefused
 from serve.origin import origin_path
 from serve.predict_command import main, predict_file
 from serve.rows import read_rows
@@ -380,3 +381,21 @@ def test_characters_that_are_escaped_whole_are_texts(tmp_path: Path) -> None:
     source.write_text('{"text": "a \\ud83d\\ude00 book"}\n')
     predict_file(Lengths(), source, target, ORIGIN)
     assert [row["text"] for row in read_rows(target)] == ["a \N{GRINNING FACE} book"]
+
+
+class Refusing(Lengths):
+    """An endpoint's, that takes no empty text."""
+
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        for index, text in enumerate(texts):
+            if not text:
+                raise RequestRefused("empty; send a text", 422, "empty_text", "text", index)
+        return super().predict(texts)
+
+
+def test_a_text_that_an_endpoint_refuses_is_named_by_its_row(tmp_path: Path) -> None:
+    rows = [{"text": "" if i == 6 else "x"} for i in range(9)]
+    target = tmp_path / "out.csv"
+    with pytest.raises(ValueError, match=r"in\.jsonl: row 7, column text: empty; send a text"):
+        predict_file(Refusing(), write(tmp_path / "in.jsonl", rows), target, ORIGIN)
+    assert len(list(read_rows(target))) == 4  # the blocks before it
