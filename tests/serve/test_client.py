@@ -1,86 +1,22 @@
-"""The client and the HTTP predictor against a scripted endpoint."""
+"""The client against a scripted endpoint."""
 
 import http.client
-import http.server
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 
 import serve.client
 from serve.client import Client, RequestRefused, TokenRefused, Unavailable
-from serve.predictor import TEXTS_A_REQUEST, HttpPredictor, open_predictor
 from serve.problems import Problem
 from serve.tokens import read_tokens
 
 REFUSED_TOKEN = {"code": 400, "type": "InvalidKeyException", "message": "Token"}
-Script = Callable[[str, dict[str, Any], str], tuple[int, Any] | None]
-
-
-class Endpoint:
-    """Answers as its script says: (path, question, token) -> status and JSON; None hangs up."""
-
-    def __init__(self, script: Script) -> None:
-        endpoint = self
-        self.asked: list[tuple[str, dict[str, Any], str]] = []
-        self.connections = 0
-        self.received: list[int] = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                endpoint.connections += 1
-                super().setup()
-
-            def do_GET(self) -> None:
-                self.do_POST()
-
-            def do_POST(self) -> None:
-                length = int(self.headers.get("Content-Length", 0))
-                endpoint.received.append(length)
-                question = json.loads(self.rfile.read(length) or b"{}")
-                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-                endpoint.asked.append((self.path, question, token))
-                outcome = script(self.path, question, token)
-                if outcome is None:
-                    self.close_connection = True
-                    return
-                status, answer = outcome
-                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/predictions/tiny"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Script], Endpoint]]:
-    monkeypatch.setattr(serve.client, "FIRST_PAUSE", 0.001)
-    made: list[Endpoint] = []
-
-    def make(script: Script) -> Endpoint:
-        made.append(Endpoint(script))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.server.shutdown()
-        each.server.server_close()
 
 
 def answer_for(texts: list[str]) -> dict[str, Any]:
@@ -316,25 +252,6 @@ def test_what_is_no_url_is_refused(url: str) -> None:
         Client(url)
 
 
-def test_the_predictor_cuts_into_requests_and_keeps_order_and_connections(endpoint: Any) -> None:
-    served = endpoint(good)
-    predictor = open_predictor(served.url, token="x")
-    assert isinstance(predictor, HttpPredictor)
-    values = np.round(np.linspace(0, 1, 5 * TEXTS_A_REQUEST + 3), 6)
-    for _ in range(2):
-        found = predictor.predict([str(value) for value in values])
-        np.testing.assert_allclose(found, np.stack([1 - values, values], axis=1))
-    assert predictor.labels == ["negative", "positive"]
-    assert [len(question["text"]) for _, question, _ in served.asked].count(TEXTS_A_REQUEST) == 10
-    assert served.connections <= 4
-    assert predictor.predict([]).shape == (0, 2)
-
-
-def test_an_endpoint_takes_no_backend() -> None:
-    with pytest.raises(ValueError, match="backend"):
-        open_predictor("http://127.0.0.1:1/x", backend="onnx")
-
-
 def test_texts_are_sent_in_utf8_and_not_escaped(endpoint: Any) -> None:
     sizes = []
 
@@ -357,49 +274,3 @@ def test_a_lone_surrogate_is_refused_before_anything_is_sent(endpoint: Any, ask:
     assert caught.value.code == "invalid_text"
     assert caught.value.text == (1 if ask == "predict" else None)
     assert served.asked == []
-
-
-def limited(texts: int, size: int) -> Script:
-    """Takes so many texts and so many characters of them a request, and no text "bad"."""
-
-    def script(path: str, question: dict[str, Any], token: str) -> tuple[int, Any]:
-        asked = question["text"]
-        if len(asked) > texts:
-            return 413, Problem(413, "too_many_items", "text: too many", "text").as_dict()
-        if sum(map(len, asked)) > size:
-            return 413, b""  # as TorchServe refuses by itself
-        answer = answer_for([text if text != "bad" else "0" for text in asked])
-        for index, text in enumerate(asked):
-            if text == "bad":
-                problem = Problem(413, "too_large", "text[0]: too large", f"text[{index}]")
-                answer["predictions"][index] = problem.as_dict()
-        return (413 if asked == ["bad"] else 200), answer
-
-    return script
-
-
-@pytest.mark.parametrize(("texts", "size"), [(32, 10_000), (5, 10_000), (64, 40), (1, 10_000)])
-def test_the_predictor_keeps_to_an_endpoints_limits(endpoint: Any, texts: int, size: int) -> None:
-    values = np.round(np.linspace(0, 1, 2 * TEXTS_A_REQUEST + 3), 6)
-    predictor = open_predictor(endpoint(limited(texts, size)).url, token="x")
-    found = predictor.predict([str(value) for value in values])
-    np.testing.assert_allclose(found, np.stack([1 - values, values], axis=1))
-
-
-def test_one_text_that_is_too_large_is_refused(endpoint: Any) -> None:
-    served = endpoint(limited(64, 10))
-    with pytest.raises(RequestRefused) as caught:
-        open_predictor(served.url, token="x").predict(["0.12345678901"] * 2)
-    assert caught.value.status == 413 and len(served.asked) <= 3
-
-
-@pytest.mark.parametrize("texts", [64, 32, 1])
-def test_a_refused_text_is_named_by_its_place_in_all_of_them(endpoint: Any, texts: int) -> None:
-    values = ["0.5"] * 100
-    values[77] = "bad"
-    served = endpoint(limited(texts, 10_000))
-    with pytest.raises(RequestRefused, match=r"^text 77: ") as caught:
-        open_predictor(served.url, token="x").predict(values)
-    assert caught.value.text == 77
-    # a text's own 413 is no reason to halve
-    assert texts != 64 or len(served.asked) == 2
