@@ -1,28 +1,28 @@
 """A client of a running endpoint: tokens, retries of what is safe, errors as exceptions."""
 
+import contextlib
 import http.client
 import json
 import os
 import random
-import ssl
+import re
 import threading
 import time
-import weakref
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from serve.tokens import read_tokens
+from serve.connections import Connections, Target
+from serve.tokens import Tokens, read_tokens
 
 TOKEN_VARIABLE = "TEXT_CLASSIFIER_TOKEN"
 # A prediction changes nothing, so that asking again is safe whenever it may help: a worker died
 # (500, 507), the queue is full or no worker is there (503), a proxy is busy or lost its server.
 RETRIED = (429, 500, 502, 503, 504, 507)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds; doubled each time, and spread at random
+TOKEN_PATIENCE = 2.0  # seconds for a token file that is being written
 
 
 class ClientError(Exception):
@@ -34,7 +34,20 @@ class ClientError(Exception):
 
 
 class RequestRefused(ClientError):
-    """The request is wrong (4xx): asking again gives the same."""
+    """The request is wrong (4xx): asking again gives the same. `text` is the index of the text that
+    is not taken, None where it is the request as a whole; `reason` is the message without it."""
+
+    def __init__(
+        self, reason: str, status: int = 0, code: str = "", field: str = "", text: int | None = None
+    ) -> None:
+        place = "" if text is None else f"text {text}: "
+        super().__init__(place + reason, status, code, field)
+        self.reason, self.text = reason, text
+
+    def moved(self, start: int) -> "RequestRefused":
+        """The same of a longer list, in which the request's first text is number `start`."""
+        text = None if self.text is None else self.text + start
+        return RequestRefused(self.reason, self.status, self.code, self.field, text)
 
 
 class TokenRefused(ClientError):
@@ -80,7 +93,7 @@ class Client:
         management_url: where an expired token of `token_file` can be refreshed, such as
             http://127.0.0.1:8081. Refreshing takes the old one from all who use it.
         timeout: seconds for one attempt.
-        attempts: of a request, at most.
+        attempts: of a request with one token, at most.
         certificates: a file of authorities for https; None is the system's.
     """
 
@@ -95,17 +108,16 @@ class Client:
         attempts: int = 5,
         certificates: str | Path | None = None,
     ) -> None:
-        self._target = _Target.parse(url, certificates)
+        self._url = url
+        self._connections = Connections(Target.parse(url, certificates), timeout)
         self._management = (
-            None if management_url is None else _Target.parse(management_url, certificates)
+            None if management_url is None else Target.parse(management_url, certificates)
         )
         self._token_file = None if token_file is None else Path(token_file)
         self._token = token
         if token is None and self._token_file is None:
             self._token = os.environ.get(TOKEN_VARIABLE)
         self._timeout, self._attempts = timeout, attempts
-        self._idle: deque[http.client.HTTPConnection] = deque()
-        weakref.finalize(self, _close_all, self._idle)
         self._refreshing = threading.Lock()
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
@@ -114,14 +126,11 @@ class Client:
         Raises:
             RequestRefused: a text or the request is not taken; nothing is returned for the others.
             TokenRefused, Unavailable: see there.
+            FileNotFoundError, ValueError: the token file is missing, or cannot be read as one.
         """
         answer = self._ask({"text": list(texts)})
-        predictions = []
-        for index, each in enumerate(answer["predictions"]):
-            if "error" in each:
-                raise _refused(each["error"], each["error"]["status"], f"text {index}: ")
-            predictions.append(_prediction(each | {name: answer[name] for name in _IDENTITY}))
-        return predictions
+        identity = {name: answer[name] for name in ("model", "version")}
+        return [_prediction(each | identity) for each in answer["predictions"]]
 
     def explain(self, text: str) -> Prediction:
         """The prediction of a text with its attributions. Errors as `predict`'s."""
@@ -129,73 +138,60 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections that are not in use; the next request opens another."""
-        _close_all(self._idle)
+        self._connections.close()
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        body = json.dumps(question).encode("ascii")
-        pause = FIRST_PAUSE
-        for attempt in range(1, self._attempts + 1):
-            try:
-                status, answer = self._attempt(body)
-                if status == 200:
-                    return answer
-                problem = f"status {status}"
-            except (OSError, http.client.HTTPException) as error:
-                status, problem = 0, f"{type(error).__name__}: {error}"
-            if status and status not in RETRIED:
-                raise _refused(answer.get("error", answer), status)
-            if attempt < self._attempts:
-                time.sleep(pause * random.uniform(0.5, 1.5))
-                pause = min(2 * pause, LONGEST_PAUSE)
-        raise Unavailable(
-            f"{self._target.url}: no answer after {self._attempts} attempts ({problem})", status
-        )
-
-    def _attempt(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        """Asks once; with another token where the first is refused."""
+        """The answer, to all of it; with another token where the first is refused."""
+        body = _body(question)
         token = self._current_token()
-        status, answer = self._post(body, token)
-        if not _is_token_refused(status, answer):
-            return status, answer
-        newer = self._newer_token(token)
-        if newer is not None:
-            status, answer = self._post(body, newer)
+        status, answer = self._patiently(self._url, lambda: self._post(body, token))
+        if _is_token_refused(status, answer):
+            newer = self._newer_token(token)
+            if newer is not None:
+                status, answer = self._patiently(self._url, lambda: self._post(body, newer))
         if _is_token_refused(status, answer):
             raise TokenRefused(
-                f"{self._target.url}: the token is wrong, missing or has expired; give --token-file"
+                f"{self._url}: the token is wrong, missing or has expired; give --token-file"
                 f" (and --management-url, to refresh it), or set {TOKEN_VARIABLE}",
                 status,
             )
-        return status, answer
+        refused = _refused(status, answer)
+        if refused is not None:
+            raise refused
+        return answer
+
+    def _patiently(
+        self, url: str, ask: Callable[[], tuple[int, dict[str, Any]]]
+    ) -> tuple[int, dict[str, Any]]:
+        """What `ask` brings: a good answer, or one that asking again would not better."""
+        pause = FIRST_PAUSE
+        for attempt in range(1, self._attempts + 1):
+            try:
+                status, answer = ask()
+                if status not in RETRIED:
+                    return status, answer
+                problem = f"status {status}"
+            except (OSError, http.client.HTTPException) as error:
+                status, problem = 0, f"{type(error).__name__}: {error}"
+            if attempt < self._attempts:
+                time.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(2 * pause, LONGEST_PAUSE)
+        raise Unavailable(f"{url}: no answer after {self._attempts} attempts ({problem})", status)
 
     def _post(self, body: bytes, token: str | None) -> tuple[int, dict[str, Any]]:
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._target.connect(self._timeout)
-        try:
-            connection.request("POST", self._target.path, body=body, headers=headers)
-            response = connection.getresponse()
-            content = response.read()
-        except BaseException:
-            connection.close()
-            raise
-        if response.will_close:
-            connection.close()
-        else:
-            self._idle.append(connection)
+        status, content = self._connections.post(body, headers)
         try:
             answer = json.loads(content)
         except ValueError:  # a proxy's own page
             answer = {}
-        return response.status, answer if isinstance(answer, dict) else {}
+        return status, answer if isinstance(answer, dict) else {}
 
     def _current_token(self) -> str | None:
         if self._token is None and self._token_file is not None:
-            self._token = read_tokens(self._token_file).inference
+            self._token = self._read_tokens(self._token_file).inference
         return self._token
 
     def _newer_token(self, refused: str | None) -> str | None:
@@ -203,53 +199,29 @@ class Client:
         if self._token_file is None:
             return None
         with self._refreshing:
-            tokens = read_tokens(self._token_file)
+            tokens = self._read_tokens(self._token_file)
             expired = tokens.inference_expires <= datetime.now(UTC)
             if tokens.inference == refused and expired and self._management is not None:
-                connection = self._management.connect(self._timeout)
-                path = self._management.path.rstrip("/") + "/token?type=inference"
-                connection.request("GET", path, headers={"Authorization": f"Bearer {tokens.api}"})
-                connection.getresponse().read()
-                connection.close()
-                tokens = read_tokens(self._token_file)
+                self._refresh(self._management, tokens)
+                tokens = self._read_tokens(self._token_file)
             self._token = tokens.inference
             return self._token if self._token != refused else None
 
+    def _read_tokens(self, path: Path) -> Tokens:
+        """A file that is being written is waited for; one that is not there will not come."""
+        return read_tokens(path, patience=TOKEN_PATIENCE if path.is_file() else 0)
 
-@dataclass(frozen=True)
-class _Target:
-    """A URL, taken apart."""
+    def _refresh(self, management: Target, tokens: Tokens) -> None:
+        """Has TorchServe write another token; whether it did, the file says."""
 
-    url: str
-    host: str
-    port: int | None
-    path: str
-    context: ssl.SSLContext | None
+        def ask() -> tuple[int, dict[str, Any]]:
+            with contextlib.closing(management.connect(self._timeout)) as connection:
+                path = management.path.rstrip("/") + "/token?type=inference"
+                connection.request("GET", path, headers={"Authorization": f"Bearer {tokens.api}"})
+                connection.getresponse().read()
+            return 200, {}
 
-    @classmethod
-    def parse(cls, url: str, certificates: str | Path | None) -> "_Target":
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"URL: got {url!r}; give http://HOST:PORT/... or https://HOST/...")
-        context = None
-        if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=certificates)
-        return cls(url, parts.hostname, parts.port, parts.path or "/", context)
-
-    def connect(self, timeout: float) -> http.client.HTTPConnection:
-        if self.context is None:
-            return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        return http.client.HTTPSConnection(
-            self.host, self.port, timeout=timeout, context=self.context
-        )
-
-
-def _close_all(connections: deque[http.client.HTTPConnection]) -> None:
-    while connections:
-        connections.pop().close()
-
-
-_IDENTITY = ("model", "version")
+        self._patiently(f"{management.host}:{management.port}", ask)
 
 
 def _is_token_refused(status: int, answer: dict[str, Any]) -> bool:
@@ -257,13 +229,41 @@ def _is_token_refused(status: int, answer: dict[str, Any]) -> bool:
     return status in (401, 403) or (status == 400 and answer.get("type") == "InvalidKeyException")
 
 
-def _refused(error: Any, status: int, place: str = "") -> RequestRefused:
-    if not isinstance(error, dict):
-        error = {}
-    message = error.get("message") or f"refused with status {status}"
-    return RequestRefused(
-        f"{place}{message}", status, str(error.get("code", "")), str(error.get("field", ""))
-    )
+def _body(question: dict[str, Any]) -> bytes:
+    """In UTF-8: escaped, most of the world's texts take twice or three times the bytes."""
+    try:
+        return json.dumps(question, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate, which the endpoint would refuse, too
+        several = isinstance(question["text"], list)
+        for index, text in enumerate(question["text"] if several else [question["text"]]):
+            found = re.search("[\ud800-\udfff]", text) if isinstance(text, str) else None
+            if found:
+                reason = f"a lone surrogate at character {found.start()}; send valid Unicode"
+                place = index if several else None
+                raise RequestRefused(reason, 0, "invalid_text", "text", place) from None
+        raise
+
+
+def _refused(status: int, answer: dict[str, Any]) -> RequestRefused | None:
+    """What is wrong with the request, or with its first bad text: of a list, each has its error in
+    its place, be it among answers (200) or alone (4xx)."""
+    several = answer.get("predictions")
+    for index, each in enumerate(several if isinstance(several, list) else ()):
+        if isinstance(each, dict) and isinstance(each.get("error"), dict):
+            return _refusal(each["error"], status, index)
+    if status == 200:
+        return None
+    error = answer.get("error", answer)
+    return _refusal(error if isinstance(error, dict) else {}, status, None)
+
+
+def _refusal(error: dict[str, Any], status: int, text: int | None) -> RequestRefused:
+    field = str(error.get("field", ""))
+    reason = str(error.get("message") or f"refused with status {status}")
+    if text is not None:  # which names the text, by its place in the request, once more
+        reason = reason.removeprefix(f"{field}: ")
+    status = error["status"] if isinstance(error.get("status"), int) else status
+    return RequestRefused(reason, status, str(error.get("code", "")), field, text)
 
 
 def _prediction(value: dict[str, Any]) -> Prediction:

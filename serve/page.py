@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from serve.client import Client, ClientError
+from serve.command import MISTAKES
 
 LONGEST_BODY = 1 << 18
 _INLINE = {
@@ -76,7 +77,7 @@ class PageServer:
             return 422, {"error": {"message": "no text"}}
         try:
             return 200, asdict(self.clients[model].explain(question["text"]))
-        except ClientError as error:
+        except (ClientError, *MISTAKES) as error:  # the key file may be gone
             return 200, {"error": {"message": str(error)}}
 
 

@@ -2,28 +2,31 @@
 
 CSV (with a header) or JSON lines, by the file's ending, each in and out. The rows are written in
 order and in blocks, each with what was read of it, so that a run that was stopped, even by a power
-cut, is gone on with: its whole rows are counted, a torn one is cut off.
+cut, is gone on with: its whole rows are counted, a torn one is cut off. `OUT.origin.json` beside
+them says what they are by, and nothing else goes on with them.
 """
 
 import argparse
-import csv
-import io
 import json
-import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from serve.client import ClientError
+from serve.client import ClientError, RequestRefused
 from serve.command import MISTAKES, command_parser, fail
+from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
 from serve.predictor import Predictor, open_predictor
+from serve.rows import KINDS, RowWriter, read_alike, read_rows, whole_bytes
 
 BLOCK = 256  # rows predicted and written together
-KINDS = (".csv", ".jsonl")
+_PREDICTED = re.compile("predicted_label|predicted_score|probability_.*", re.DOTALL)
 EPILOG = """\
 examples:
   python -m serve predict reviews.csv scored.csv --bundle runs/1-gru/best
@@ -48,65 +51,53 @@ def main(arguments: Sequence[str]) -> int:
             token_file=options.token_file,
             management_url=options.management_url,
         )
-        written = predict_file(predictor, options.input, options.output, options.column)
+        origin = (
+            endpoint_origin(options.url)
+            if options.url
+            else bundle_origin(options.bundle, options.backend)
+        )
+        written = predict_file(predictor, options.input, options.output, origin, options.column)
     except (*MISTAKES, ClientError) as error:
         return fail(parser, error)
     print(f"{options.output}: {written:,} rows")
     return 0
 
 
-def predict_file(predictor: Predictor, source: Path, target: Path, column: str = "text") -> int:
+def predict_file(
+    predictor: Predictor,
+    source: Path,
+    target: Path,
+    origin: Mapping[str, Any],
+    column: str = "text",
+) -> int:
     """Predicts the texts in `column` of each row of `source`; returns the rows in `target`.
 
+    `origin` says what the predictor is: rows that are there already are kept only where they, and
+    the column, are of the same (`serve.origin`).
+
     Raises:
-        ValueError: a row without a text; names file and row. `target` holds the rows before it.
+        ValueError: `target` is `source`, or has rows of another file or another predictor; or a
+            row without a text: names file and row, `target` holds the rows before it; or rows
+            with other fields than the first, where `target` is a CSV: it holds nothing new.
     """
-    total = sum(1 for _ in read_rows(source))
-    done = _resume(target)
-    if done > total:
-        raise ValueError(
-            f"{target}: has {done} rows, {source} only {total}: it is of another file; give "
-            "another name"
-        )
+    if target.exists() and source.samefile(target):
+        raise ValueError(f"{target}: is IN itself, by this or another name; give OUT another one")
+    total = sum(1 for _ in (read_alike if target.suffix == ".csv" else read_rows)(source))
+    done = _resume(source, target, {**origin, "column": column})
     rows = islice(enumerate(read_rows(source), 1), done, None)
-    with _progress() as progress, target.open("ab") as sink:
+    with _progress() as progress, RowWriter(target) as sink:
         task = progress.add_task(source.name, total=total, completed=done)
         while block := list(islice(rows, BLOCK)):
             texts = [_text_of(row, column, f"{source}: row {number}") for number, row in block]
-            probabilities = predictor.predict(texts)
-            predicted = [
-                row | _prediction(each, predictor.labels)
-                for (_, row), each in zip(block, probabilities.tolist(), strict=True)
-            ]
-            sink.write(_render(predicted, target, header=sink.tell() == 0))
-            sink.flush()
-            os.fsync(sink.fileno())
+            probabilities = _predict(predictor, texts, source, block[0][0], column)
+            sink.write(
+                [
+                    row | _prediction(each, predictor.labels)
+                    for (_, row), each in zip(block, probabilities.tolist(), strict=True)
+                ]
+            )
             progress.advance(task, len(block))
     return total
-
-
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV or a JSON lines file.
-
-    Raises:
-        ValueError: a line that is no object, a row with more fields than the header.
-    """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".csv":
-            csv.field_size_limit(1 << 30)
-            for number, row in enumerate(csv.DictReader(file, strict=True), 1):
-                if None in row or None in row.values():
-                    raise ValueError(f"{path}: row {number}: not as many fields as the header")
-                yield row
-            return
-        for number, line in enumerate(file, 1):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                value = None
-            if not isinstance(value, dict):
-                raise ValueError(f"{path}: row {number}: not a JSON object")
-            yield value
 
 
 def _text_of(row: dict[str, Any], column: str, place: str) -> str:
@@ -120,6 +111,20 @@ def _text_of(row: dict[str, Any], column: str, place: str) -> str:
     return text
 
 
+def _predict(
+    predictor: Predictor, texts: list[str], source: Path, first: int, column: str
+) -> NDArray[np.float64]:
+    """Probabilities (N, 2); an endpoint's refusal of a text names its row."""
+    try:
+        return predictor.predict(texts)
+    except RequestRefused as error:
+        if error.text is None:
+            raise
+        raise ValueError(
+            f"{source}: row {first + error.text}, column {column}: {error.reason}"
+        ) from None
+
+
 def _prediction(probabilities: list[float], labels: list[str]) -> dict[str, Any]:
     best = max(range(len(labels)), key=probabilities.__getitem__)
     return {
@@ -129,39 +134,42 @@ def _prediction(probabilities: list[float], labels: list[str]) -> dict[str, Any]
     }
 
 
-def _render(rows: list[dict[str, Any]], target: Path, header: bool) -> bytes:
-    if target.suffix == ".jsonl":
-        return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def _resume(target: Path) -> int:
-    """Cuts off a torn last row; the rows that are left."""
-    if not target.exists():
+def _resume(source: Path, target: Path, origin: Mapping[str, Any]) -> int:
+    """Cuts off a torn last row; the rows that are left, which are `source`'s first."""
+    if not target.exists() or target.stat().st_size == 0:
+        write_origin(target, origin)
         return 0
+    check_origin(target, origin)  # before anything of what may be another's file is cut off
     with target.open("rb+") as file:
-        content = file.read()
-        whole = _whole(content, target.suffix)
-        file.truncate(whole)
-    return sum(1 for _ in read_rows(target))
+        file.truncate(whole_bytes(file.read(), target.suffix))
+        done = _kept(source, target)
+        if done == 0:  # a header alone: of which file, nobody knows
+            file.truncate(0)
+    return done
 
 
-def _whole(content: bytes, kind: str) -> int:
-    """How many bytes are whole rows. A line end within quotes ends no row of a CSV."""
-    if kind == ".jsonl":
-        return content.rfind(b"\n") + 1
-    end, place, quoted = 0, 0, False
-    for line in content.splitlines(keepends=True):
-        place += len(line)
-        quoted ^= line.count(b'"') % 2 == 1
-        if not quoted and line.endswith(b"\n"):
-            end = place
-    return end
+def _kept(source: Path, target: Path) -> int:
+    """How many rows `target` has. Raises `ValueError` at the first that `source` has otherwise."""
+    number = 0
+    rows = read_rows(source)
+    for number, kept in enumerate(read_rows(target), 1):
+        row = next(rows, None)
+        if row is None or not _is_kept(row, kept, target.suffix):
+            found = "no such row" if row is None else "another one"
+            raise ValueError(
+                f"{target}: row {number} is of another file, {source} has {found} there; give OUT "
+                "another name, or remove it"
+            )
+    return number
+
+
+def _is_kept(row: dict[str, Any], kept: dict[str, Any], kind: str) -> bool:
+    """Whether `kept` is `row` with a prediction, as a file of this kind holds it."""
+    own = {name: value for name, value in kept.items() if not _PREDICTED.fullmatch(name)}
+    given = {name: value for name, value in row.items() if not _PREDICTED.fullmatch(name)}
+    if kind == ".csv":  # whose columns are all texts, in the order of the header
+        return own == {name: "" if value is None else str(value) for name, value in given.items()}
+    return json.dumps(own) == json.dumps(given)  # tells 1 from true and 1.0; NaN is itself
 
 
 def _progress() -> Progress:

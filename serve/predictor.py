@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from export.backends import open_backend
 from serve.classifier import TextClassifier
-from serve.client import Client, Prediction
+from serve.client import Client, Prediction, RequestRefused
 
 DEFAULT_BACKEND = "onnx"
 TEXTS_A_REQUEST = 64
@@ -74,7 +74,7 @@ def open_predictor(
 
 class HttpPredictor:
     """The model behind an endpoint. Texts that it does not take (empty ones among them) raise
-    `serve.client.RequestRefused`."""
+    `serve.client.RequestRefused`, whose `text` is the index in what was asked."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -93,12 +93,23 @@ class HttpPredictor:
         starts = range(0, len(texts), TEXTS_A_REQUEST)
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             parts = pool.map(
-                lambda start: self._rows(texts[start : start + TEXTS_A_REQUEST]), starts
+                lambda start: self._rows(texts[start : start + TEXTS_A_REQUEST], start), starts
             )
             return np.concatenate([np.zeros((0, 2)), *parts])
 
-    def _rows(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        predictions = self._client.predict(texts)
+    def _rows(self, texts: Sequence[str], start: int = 0) -> NDArray[np.float64]:
+        """Of the texts from number `start` on: one request, or as many as its limits ask for."""
+        try:
+            predictions = self._client.predict(texts)
+        except RequestRefused as error:
+            if error.text is not None:
+                raise error.moved(start) from None
+            if error.status != 413 or len(texts) == 1:
+                raise
+            half = len(texts) // 2  # too many texts, or too many bytes together
+            return np.concatenate(
+                [self._rows(texts[:half], start), self._rows(texts[half:], start + half)]
+            )
         self._labels = list(predictions[0].probabilities)
         return np.array([_row(each) for each in predictions])
 

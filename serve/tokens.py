@@ -27,7 +27,7 @@ def read_tokens(path: Path, patience: float = 2.0) -> Tokens:
     """The tokens in a key file; waits up to `patience` seconds for one that is being written.
 
     Raises:
-        FileNotFoundError, ValueError: there is none, or it is no key file.
+        FileNotFoundError, ValueError: there is none; it may not be read, or is no key file.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -38,6 +38,8 @@ def read_tokens(path: Path, patience: float = 2.0) -> Tokens:
                 raise FileNotFoundError(
                     f"token file {path}: not there; give the one that `python -m serve` names"
                 ) from None
+        except OSError as error:  # no right to read it, or a folder: waiting helps with neither
+            raise ValueError(f"token file {path}: cannot be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError):  # no values: they would be in a traceback
             if time.monotonic() > deadline:
                 raise ValueError(f"token file {path}: not a TorchServe key file") from None

@@ -28,8 +28,8 @@ from serve.benchmark.systems import ENDPOINTS, STANDARD, System, endpoint, peer,
 from serve.benchmark.table import ENDPOINT, costs, speeds
 from serve.benchmark.trivial import TEXTS, make_trivial_bundle
 from serve.command import MISTAKES, command_parser, fail
-from serve.predict_command import read_rows
 from serve.predictor import open_predictor
+from serve.rows import read_rows
 from serve.server import ServerError
 from training.files import write_whole
 

@@ -1,15 +1,18 @@
-"""A tiny bundle whose answers are known, and its ONNX artefact, made by hand.
+"""A tiny bundle whose answers are known, and its ONNX artefact, made by hand; a scripted endpoint.
 
 The model is a bag of word vectors in the plane: "good" leans to positive, "bad" to negative.
 """
 
 import hashlib
+import http.server
 import importlib.metadata
 import json
+import threading
 import venv
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -186,3 +189,66 @@ def _certify() -> Callable[..., None]:
 @pytest.fixture(name="word_logits")
 def _word_logits() -> Callable[[list[str]], np.ndarray]:
     return word_logits
+
+
+Script = Callable[[str, dict[str, Any], str], tuple[int, Any] | None]
+
+
+class Endpoint:
+    """Answers as its script says: (path, question, token) -> status and JSON; None hangs up."""
+
+    def __init__(self, script: Script) -> None:
+        endpoint = self
+        self.asked: list[tuple[str, dict[str, Any], str]] = []
+        self.connections = 0
+        self.received: list[int] = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                endpoint.connections += 1
+                super().setup()
+
+            def do_GET(self) -> None:
+                self.do_POST()
+
+            def do_POST(self) -> None:
+                length = int(self.headers.get("Content-Length", 0))
+                endpoint.received.append(length)
+                question = json.loads(self.rfile.read(length) or b"{}")
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                endpoint.asked.append((self.path, question, token))
+                outcome = script(self.path, question, token)
+                if outcome is None:
+                    self.close_connection = True
+                    return
+                status, answer = outcome
+                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/predictions/tiny"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Script], Endpoint]]:
+    """Makes scripted endpoints, which end with the test; the client asks them again at once."""
+    monkeypatch.setattr("serve.client.FIRST_PAUSE", 0.001)
+    made: list[Endpoint] = []
+
+    def make(script: Script) -> Endpoint:
+        made.append(Endpoint(script))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.server.shutdown()
+        each.server.server_close()

@@ -72,6 +72,16 @@ def test_what_is_left_behind_is_named(tmp_path: Path) -> None:
         (["nowhere", "good"], 2, "no config.json in it"),
         (["nowhere", "good", "--token-file", "key.json"], 2, "--token-file"),
         (["http://127.0.0.1:{port}/predictions/tiny", "good"], 1, "no answer after 5 attempts"),
+        (
+            ["http://127.0.0.1:{port}/predictions/tiny", "good", "--token-file", "no.json"],
+            2,
+            "token file no.json: not there",
+        ),
+        (
+            ["http://127.0.0.1:{port}/predictions/tiny", "good", "--token-file", "/"],
+            2,
+            "token file /: cannot be read",
+        ),
         (["ftp://127.0.0.1/tiny", "good"], 2, "no config.json in it"),
     ],
 )

@@ -1,80 +1,22 @@
-"""The client and the HTTP predictor against a scripted endpoint."""
+"""The client against a scripted endpoint."""
 
-import http.server
+import http.client
 import json
+import socket
 import threading
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 
 import serve.client
 from serve.client import Client, RequestRefused, TokenRefused, Unavailable
-from serve.predictor import TEXTS_A_REQUEST, HttpPredictor, open_predictor
+from serve.problems import Problem
 from serve.tokens import read_tokens
 
 REFUSED_TOKEN = {"code": 400, "type": "InvalidKeyException", "message": "Token"}
-Script = Callable[[str, dict[str, Any], str], tuple[int, Any] | None]
-
-
-class Endpoint:
-    """Answers as its script says: (path, question, token) -> status and JSON; None hangs up."""
-
-    def __init__(self, script: Script) -> None:
-        endpoint = self
-        self.asked: list[tuple[str, dict[str, Any], str]] = []
-        self.connections = 0
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                endpoint.connections += 1
-                super().setup()
-
-            def do_GET(self) -> None:
-                self.do_POST()
-
-            def do_POST(self) -> None:
-                length = int(self.headers.get("Content-Length", 0))
-                question = json.loads(self.rfile.read(length) or b"{}")
-                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-                endpoint.asked.append((self.path, question, token))
-                outcome = script(self.path, question, token)
-                if outcome is None:
-                    self.close_connection = True
-                    return
-                status, answer = outcome
-                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/predictions/tiny"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Script], Endpoint]]:
-    monkeypatch.setattr(serve.client, "FIRST_PAUSE", 0.001)
-    made: list[Endpoint] = []
-
-    def make(script: Script) -> Endpoint:
-        made.append(Endpoint(script))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.server.shutdown()
-        each.server.server_close()
 
 
 def answer_for(texts: list[str]) -> dict[str, Any]:
@@ -120,6 +62,49 @@ def test_it_gives_up_after_its_attempts(endpoint: Any) -> None:
     assert caught.value.status == 503 and len(served.asked) == 3
 
 
+def keep_idle(client: Client, url: str, count: int) -> None:
+    """Leaves connections in the client's pool, as threads that asked at once do."""
+    target = urlsplit(url)
+    for _ in range(count):
+        connection = http.client.HTTPConnection(target.hostname or "", target.port)
+        connection.connect()
+        client._connections.idle.append(connection)
+
+
+def test_connections_that_the_server_closed_meanwhile_cost_no_attempt(endpoint: Any) -> None:
+    served = endpoint(good)
+    client = Client(served.url, token="x", attempts=1)
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        keep_idle(client, f"http://127.0.0.1:{closing.getsockname()[1]}", 8)
+        for _ in range(8):
+            closing.accept()[0].close()
+    assert client.predict(["0.9"])[0].score == 0.9
+    assert len(client._connections.idle) == 1 and served.connections == 1
+
+
+def test_a_connection_that_failed_is_asked_again_but_once(endpoint: Any) -> None:
+    served = endpoint(lambda *_: None)
+    client = Client(served.url, token="x", attempts=2)
+    keep_idle(client, served.url, 3)
+    with pytest.raises(Unavailable, match="2 attempts"):
+        client.predict(["0.9"])
+    assert len(served.asked) == 3  # reused, at once again, and the second attempt
+    assert not client._connections.idle
+
+
+def test_a_slow_answer_is_not_asked_for_again_at_once(endpoint: Any) -> None:
+    ended = threading.Event()
+    served = endpoint(lambda *_: ended.wait(60) and None)
+    client = Client(served.url, token="x", attempts=1, timeout=0.2)
+    keep_idle(client, served.url, 3)
+    for connection in client._connections.idle:
+        connection.sock.settimeout(0.2)
+    with pytest.raises(Unavailable, match="TimeoutError"):
+        client.predict(["0.9"])
+    ended.set()
+    assert len(served.asked) == 1 and not client._connections.idle
+
+
 def test_a_refused_request_is_not_tried_again_and_says_why(endpoint: Any) -> None:
     error = {"status": 413, "code": "too_large", "message": "text: too large", "field": "text"}
     served = endpoint(lambda *_: (413, {"error": error}))
@@ -133,13 +118,20 @@ def test_a_refused_request_is_not_tried_again_and_says_why(endpoint: Any) -> Non
     assert len(served.asked) == 1
 
 
-def test_a_refused_text_of_several_is_named(endpoint: Any) -> None:
-    answer = answer_for(["0.9"])
-    answer["predictions"].append(
-        {"error": {"status": 422, "code": "empty_text", "message": "empty"}}
-    )
-    with pytest.raises(RequestRefused, match="text 1: empty"):
-        Client(endpoint(lambda *_: (200, answer)).url, token="x").predict(["0.9", ""])
+@pytest.mark.parametrize("good_ones", [0, 1])
+def test_a_refused_text_of_several_is_named(endpoint: Any, good_ones: int) -> None:
+    """Whether there is an answer to any of them (200) or to none: the status of the first then."""
+    problem = Problem(422, "empty_text", "text[1]: empty; send a text with a word in it", "text[1]")
+    answer = answer_for(["0.9"] * good_ones)
+    answer["predictions"] += [problem.as_dict(), Problem(413, "too_large", "x").as_dict()]
+    served = endpoint(lambda *_: (200 if good_ones else 422, answer))
+    with pytest.raises(RequestRefused) as caught:
+        Client(served.url, token="x").predict(["0.9", "", "x"])
+    assert str(caught.value) == f"text {good_ones}: empty; send a text with a word in it"
+    found = caught.value
+    assert (found.status, found.code, found.field) == (422, "empty_text", "text[1]")
+    assert (found.text, found.reason) == (good_ones, "empty; send a text with a word in it")
+    assert len(served.asked) == 1
 
 
 def write_tokens(path: Path, inference: str, minutes: float) -> None:
@@ -183,6 +175,48 @@ def test_an_expired_token_is_refreshed_by_its_owner(endpoint: Any, tmp_path: Pat
     assert [url for url, _, _ in served.asked].count("/token?type=inference") == 1
 
 
+@pytest.mark.parametrize("problem", ["not there", "cannot be read"])
+@pytest.mark.parametrize("moment", ["before", "after it was refused"])
+def test_a_token_file_that_cannot_be_read_is_an_error_at_once(
+    endpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str, moment: str
+) -> None:
+    monkeypatch.setattr(serve.client, "FIRST_PAUSE", 60)
+    path, waited = tmp_path / "key_file.json", []
+    monkeypatch.setattr(serve.client.time, "sleep", waited.append)
+
+    def spoil() -> None:
+        path.unlink(missing_ok=True)
+        if problem == "cannot be read":
+            path.mkdir()
+
+    def script(*_: Any) -> tuple[int, Any]:
+        spoil()
+        return 400, REFUSED_TOKEN
+
+    served = endpoint(script)
+    if moment == "before":
+        spoil()
+    else:
+        write_tokens(path, "old", minutes=-1)
+    with pytest.raises((FileNotFoundError, ValueError), match=f"token file .*{problem}"):
+        Client(served.url, token_file=path).predict(["0.9"])
+    assert len(served.asked) == (0 if moment == "before" else 1)
+    assert not waited
+
+
+def test_a_management_that_does_not_answer_is_named(endpoint: Any, tmp_path: Path) -> None:
+    path = tmp_path / "key_file.json"
+    write_tokens(path, "old", minutes=-1)
+    served = endpoint(lambda *_: (400, REFUSED_TOKEN))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound but not listening: refuses
+        where = f"127.0.0.1:{closed.getsockname()[1]}"
+        client = Client(served.url, token_file=path, management_url=f"http://{where}", attempts=2)
+        with pytest.raises(Unavailable, match=f"{where}: no answer after 2 attempts"):
+            client.predict(["0.9"])
+    assert len(served.asked) == 1
+
+
 def test_the_environments_token_is_sent(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXT_CLASSIFIER_TOKEN", "from-outside")
     served = endpoint(good)
@@ -218,20 +252,25 @@ def test_what_is_no_url_is_refused(url: str) -> None:
         Client(url)
 
 
-def test_the_predictor_cuts_into_requests_and_keeps_order_and_connections(endpoint: Any) -> None:
+def test_texts_are_sent_in_utf8_and_not_escaped(endpoint: Any) -> None:
+    sizes = []
+
+    def script(path: str, question: dict[str, Any], token: str) -> tuple[int, Any]:
+        sizes.append(len(json.dumps(question, ensure_ascii=False).encode()))
+        assert question["text"] == ["дом " * 750 + "\N{GRINNING FACE}\0\u2028"] * 64
+        return 200, answer_for(["0.9"] * 64)
+
+    served = endpoint(script)
+    Client(served.url, token="x").predict(["дом " * 750 + "\N{GRINNING FACE}\0\u2028"] * 64)
+    assert served.received == sizes
+
+
+@pytest.mark.parametrize("ask", ["predict", "explain"])
+def test_a_lone_surrogate_is_refused_before_anything_is_sent(endpoint: Any, ask: str) -> None:
     served = endpoint(good)
-    predictor = open_predictor(served.url, token="x")
-    assert isinstance(predictor, HttpPredictor)
-    values = np.round(np.linspace(0, 1, 5 * TEXTS_A_REQUEST + 3), 6)
-    for _ in range(2):
-        found = predictor.predict([str(value) for value in values])
-        np.testing.assert_allclose(found, np.stack([1 - values, values], axis=1))
-    assert predictor.labels == ["negative", "positive"]
-    assert [len(question["text"]) for _, question, _ in served.asked].count(TEXTS_A_REQUEST) == 10
-    assert served.connections <= 4
-    assert predictor.predict([]).shape == (0, 2)
-
-
-def test_an_endpoint_takes_no_backend() -> None:
-    with pytest.raises(ValueError, match="backend"):
-        open_predictor("http://127.0.0.1:1/x", backend="onnx")
+    client = Client(served.url, token="x")
+    with pytest.raises(RequestRefused, match="a lone surrogate at character 2") as caught:
+        client.predict(["0.9", "0.\ud800"]) if ask == "predict" else client.explain("0.\ud800")
+    assert caught.value.code == "invalid_text"
+    assert caught.value.text == (1 if ask == "predict" else None)
+    assert served.asked == []

@@ -25,6 +25,8 @@ class Known(Client):
     def explain(self, text: str) -> Prediction:
         if "refuse" in text:
             raise RequestRefused("text: refused for a test", 422)
+        if "key" in text:
+            raise FileNotFoundError("token file: not there")
         at = text.index("at")
         return Prediction(
             label=self.label,
@@ -149,6 +151,14 @@ def test_what_is_no_port_is_refused_before_anything_starts(
 
 def test_a_page_that_was_never_started_can_be_stopped() -> None:
     PageServer({}).stop()
+
+
+def test_a_key_file_that_is_gone_is_an_answer_too(page_server: PageServer) -> None:
+    question = json.dumps({"model": "first 1.0", "text": "key"}).encode()
+    status, answer, _ = request(
+        page_server, "POST", "/ask", question, Content_Type="application/json"
+    )
+    assert (status, json.loads(answer)) == (200, {"error": {"message": "token file: not there"}})
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from serve.__main__ import curl_line
 from serve.archive import ServingConfig, write_archive
 from serve.client import Client, TokenRefused
-from serve.predictor import open_predictor
+from serve.predictor import HttpPredictor, open_predictor
 from serve.requests import Limits
 from serve.served_model import Model
 from serve.server import Server
@@ -37,6 +37,7 @@ TOLERANCE = 1e-6
 V2 = (
     b'{"id": %b, "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["good"]}]}'
 )
+LIMITS = Limits(body_bytes=1 << 16, text_bytes=1 << 15, items=300)
 RESTART = 60  # seconds a worker may take to come back on a busy machine
 
 
@@ -44,8 +45,7 @@ RESTART = 60  # seconds a worker may take to come back on a busy machine
 def server(
     bundle: Path, bare_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    limits = Limits(body_bytes=1 << 16, text_bytes=1 << 15, items=300)
-    serving = ServingConfig(workers=1, limits=limits)
+    serving = ServingConfig(workers=1, limits=LIMITS)
     scripted = write_archive(
         bundle,
         tmp_path_factory.mktemp("archives") / "scripted.mar",
@@ -109,6 +109,19 @@ def test_both_engines_answer_as_arithmetic_does(
         answers.append(predictor.predict(TEXTS * 30))
         np.testing.assert_allclose(answers[-1][:, 1], wanted * 30, atol=TOLERANCE)
     np.testing.assert_allclose(answers[0], answers[1], atol=TOLERANCE)
+
+
+def test_the_predictor_sends_no_more_than_the_endpoint_takes(
+    server: Server, client: Client
+) -> None:
+    predictor = HttpPredictor(client)
+    # All together are far above the limit, where TorchServe refuses by itself; their parts come to
+    # lie between that and the handler's limit, then below it.
+    words = ["дом", "good", "bad"]
+    texts = [" ".join([*words[: i % 3 + 1], "д" * 15_000]) for i in range(64)]
+    assert sum(len(text.encode()) for text in texts) > 20 * LIMITS.body_bytes
+    found = predictor.predict(texts)
+    np.testing.assert_array_equal(found, [predictor.predict([text])[0] for text in texts])
 
 
 def test_the_line_that_is_shown_works(server: Server) -> None:

@@ -1,0 +1,164 @@
+"""Rows of CSV and JSON lines files: read, written, and counted after an interruption."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+KINDS = (".csv", ".jsonl")
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV or a JSON lines file.
+
+    Raises:
+        ValueError: a line that is no object, a row with more fields than the header, what is no
+            CSV, what is no valid Unicode; names file and row.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        yield from _csv_rows(path, file) if path.suffix == ".csv" else _json_rows(path, file)
+
+
+def _csv_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(1 << 30)
+    number = 0
+    try:
+        for number, row in enumerate(csv.DictReader(file, strict=True), 1):
+            if None in row or None in row.values():
+                raise ValueError(f"{path}: row {number}: not as many fields as the header")
+            yield row
+    except UnicodeDecodeError:
+        raise _not_utf8(path, number) from None
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}: row {number + 1}: not CSV: {error}; a field with a quote in it stands in "
+            'quotes, its own doubled: "a ""nice"" book"'
+        ) from None
+
+
+def _json_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
+    number = 0
+    try:
+        for number, line in enumerate(file, 1):
+            yield _json_row(line, f"{path}: row {number}")
+    except UnicodeDecodeError:
+        raise _not_utf8(path, number) from None
+
+
+def _json_row(line: str, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise ValueError(f"{place}: not a JSON object")
+    if "\\u" in line:  # only an escape can be half of a character: the file is UTF-8
+        for name, value in row.items():
+            try:
+                (name + json.dumps(value, ensure_ascii=False)).encode()
+            except UnicodeEncodeError:
+                shown = name.encode(errors="backslashreplace").decode()
+                raise ValueError(
+                    f"{place}, column {shown}: a lone surrogate, half of a character; mend the text"
+                ) from None
+    return row
+
+
+def _not_utf8(path: Path, rows: int) -> ValueError:
+    """A file is read in chunks, so that the row itself is not known."""
+    return ValueError(f"{path}: not UTF-8, somewhere below row {rows}; write it in UTF-8")
+
+
+def read_alike(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file that may become a CSV's: all have the first one's fields.
+
+    Raises:
+        ValueError: as `read_rows`; a row with other fields, in whatever order.
+    """
+    first: dict[str, Any] | None = None
+    for number, row in enumerate(read_rows(path), 1):
+        first = row if first is None else first
+        if row.keys() != first.keys():
+            other = ", ".join(sorted(row.keys() ^ first.keys()))
+            raise ValueError(
+                f"{path}: row {number}: {other}: in this row or in row 1, not in both; a CSV has "
+                "the same fields in every row: give them, or write a .jsonl"
+            )
+        yield row
+
+
+class RowWriter:
+    """Adds rows to a file, in blocks that are on the disk when `write` returns; a context.
+
+    A CSV's fields, and their order, are its header's, or the first row's where it has none yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._fields = path, _header(path) if path.suffix == ".csv" else []
+        self._file = path.open("ab")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Raises `ValueError` where a row of a CSV has other fields; nothing is written then."""
+        self._file.write(self._csv(rows) if self._path.suffix == ".csv" else _jsonl(rows))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _csv(self, rows: list[dict[str, Any]]) -> bytes:
+        lines = _Lines()
+        header = not self._fields
+        self._fields = self._fields or list(rows[0])
+        writer = csv.DictWriter(lines, self._fields)
+        if header:
+            writer.writeheader()
+        for row in rows:
+            if row.keys() != set(self._fields):
+                raise ValueError(
+                    f"{self._path}: has {', '.join(self._fields)}, not {', '.join(row)}; give OUT "
+                    "another name"
+                )
+            writer.writerow(row)
+        return "".join(lines).encode()
+
+
+class _Lines(list[str]):
+    """What a csv.writer writes into, a row a call, with line ends of \\n.
+
+    The writer must take them for \\r\\n: up to Python 3.12 it quotes a line end within a field
+    only where its own has that character, and a lone \\r unquoted ends the row.
+    """
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
+
+
+def _jsonl(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def _header(path: Path) -> list[str]:
+    """The fields of a CSV, in order; none of an empty one, or where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file).fieldnames or [])
+
+
+def whole_bytes(content: bytes, kind: str) -> int:
+    """How many bytes are whole rows. A line end within quotes ends no row of a CSV."""
+    if kind == ".jsonl":
+        return content.rfind(b"\n") + 1
+    end, place, quoted = 0, 0, False
+    for line in content.splitlines(keepends=True):
+        place += len(line)
+        quoted ^= line.count(b'"') % 2 == 1
+        if not quoted and line.endswith(b"\n"):
+            end = place
+    return end
