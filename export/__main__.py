@@ -134,16 +134,16 @@ def _export(given: argparse.Namespace) -> int:
     from export.parity import ParityError
     from export.progress import Progress
     from export.reviews import labelled_set
-    from export.write import Exporter, reference_of, write_artefact
-    from models.bundle import load
+    from export.write import Checkpoint, Exporter, reference_of, write_artefact
 
-    bundle = load(given.bundle)
+    checkpoint = Checkpoint.load(given.bundle)
+    bundle = checkpoint.bundle
     reviews = labelled_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
-    exporter = Exporter(given.bundle, bundle, given.opset)
+    exporter = Exporter(checkpoint, given.opset)
     table, failed = findings_table(), []
     with Progress() as progress:
         with progress.task("the checkpoint's answers", None) as advance:
-            reference = reference_of(given.bundle, bundle, reviews, advance)
+            reference = reference_of(checkpoint, reviews, advance)
         for name in given.format:
             start, filename = time.perf_counter(), FORMATS[name].filename
             with progress.task(f"export and prove {filename}", reference.batches) as advance:

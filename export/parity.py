@@ -28,6 +28,10 @@ class ParityError(ValueError):
     """An export that does not answer as its checkpoint does: which input differs by how much."""
 
 
+class Replaced(ParityError):
+    """The bundle was replaced while its artefact was proved: nothing is known of the new one's."""
+
+
 @dataclass
 class Differences:
     """What has been seen of |Δlogit| and of the labels, over all inputs so far."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from export.__main__ import add_review_options, check_limit, findings_row, findings_table
-from export.certificate import certify, read_config, verify_artefact
+from export.certificate import certify, read_artefact, read_config, verify_artefact
 from export.formats import FORMATS, of_file
 
 
@@ -51,21 +51,21 @@ def _prove(given: argparse.Namespace, names: list[str]) -> int:
     from export.parity import ParityError
     from export.progress import Progress
     from export.reviews import labelled_set
-    from export.write import prove, reference_of
-    from models.bundle import load
+    from export.write import Checkpoint, prove, reference_of
 
-    bundle = load(given.bundle)
+    checkpoint = Checkpoint.load(given.bundle)
+    bundle = checkpoint.bundle
     reviews = labelled_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
     table, failed = findings_table(), []
     with Progress() as progress:
         with progress.task("the checkpoint's answers", None) as advance:
-            reference = reference_of(given.bundle, bundle, reviews, advance)
+            reference = reference_of(checkpoint, reviews, advance)
         for name in names:
             start, filename = time.perf_counter(), FORMATS[name].filename
-            content = (given.bundle / filename).read_bytes()
+            content, _ = read_artefact(given.bundle, filename)  # the certified bytes, or an error
             with progress.task(f"prove {filename}", reference.batches) as advance:
                 try:
-                    entry = prove(given.bundle, name, content, reference, advance)
+                    entry = prove(checkpoint, name, content, reference, advance)
                 except ParityError as error:
                     failed.append(str(error))
                     continue

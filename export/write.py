@@ -1,7 +1,7 @@
 """Writes one artefact into its bundle: made, proved from its bytes, then renamed into place."""
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,32 +14,66 @@ from export.cases import cases
 from export.certificate import certify, read_config
 from export.formats import FORMATS
 from export.metadata import metadata_of, vocabulary_size
-from export.parity import Advance, Reference, check, measure
+from export.parity import Advance, Reference, Replaced, check, measure
 from export.reviews import LabelledSet
 from export.torch_engine import torch_engine
-from models.bundle import Bundle
+from models.bundle import Bundle, load
 from training.files import write_whole
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime")
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A bundle as it was loaded from `folder`, and the config.json that names those weights.
+
+    A training run may replace the folder at any time. What is certified is what was loaded, so
+    that nobody reads the folder's config.json again but to see whether it is still this one.
+    """
+
+    folder: Path
+    bundle: Bundle
+    config: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Checkpoint":
+        """Errors as `models.bundle.load`'s; a `ValueError` too where it is replaced meanwhile."""
+        config = read_config(folder)
+        bundle = load(folder)
+        if read_config(folder) != config:
+            raise ValueError(f"{folder}: was replaced while it was read; try again")
+        return cls(folder, bundle, config)
+
+    def require_unchanged(self, filename: str) -> None:
+        """`Replaced` where the folder now holds another bundle."""
+        try:
+            same = read_config(self.folder) == self.config
+        except (FileNotFoundError, ValueError):  # between the two renames of a save
+            same = False
+        if not same:
+            raise Replaced(
+                f"{filename}: {self.folder} was replaced while the artefact was proved; "
+                "export again"
+            )
+
+
 def reference_of(
-    folder: Path, bundle: Bundle, reviews: LabelledSet, advance: Advance = lambda: None
+    checkpoint: Checkpoint, reviews: LabelledSet, advance: Advance = lambda: None
 ) -> Reference:
     """The checkpoint's own answers, in float32, on all cases and reviews."""
-    engine = torch_engine(bundle.model.float(), "cpu", None)
-    batches = cases(vocabulary_size(read_config(folder)))
+    engine = torch_engine(checkpoint.bundle.model.float(), "cpu", None)
+    batches = cases(vocabulary_size(checkpoint.config))
     return Reference.of(engine, batches, reviews.rows, reviews.labels, reviews.source, advance)
 
 
 class Exporter:
     """Makes the artefacts of one bundle; the float32 graph, which int8 starts from, once."""
 
-    def __init__(self, folder: Path, bundle: Bundle, opset: int | None = None) -> None:
-        self.folder = folder
-        self.bundle = bundle
+    def __init__(self, checkpoint: Checkpoint, opset: int | None = None) -> None:
+        self.checkpoint = checkpoint
+        self.bundle = checkpoint.bundle
         self.opset = opset
-        self.metadata = metadata_of(read_config(folder))
+        self.metadata = metadata_of(checkpoint.config)
 
     @cached_property
     def graph(self) -> Any:
@@ -83,29 +117,32 @@ def write_artefact(
     Until the proof holds, nothing in the folder changes.
 
     Raises:
-        ParityError: the artefact does not answer as the checkpoint does.
+        ParityError: the artefact does not answer as the checkpoint does, or the folder holds
+            another one by now.
         NotExportable: none can be made.
     """
-    folder, filename = exporter.folder, FORMATS[name].filename
+    checkpoint, filename = exporter.checkpoint, FORMATS[name].filename
+    folder = checkpoint.folder
+    checkpoint.require_unchanged(filename)  # no minutes of proof for what will not be written
     content = exporter.make(name)
-    entry = prove(folder, name, content, reference, advance)
+    entry = prove(checkpoint, name, content, reference, advance)
     write_whole(folder / filename, content)
     certify(folder, filename, entry)
     return entry
 
 
 def prove(
-    folder: Path, name: str, content: bytes, reference: Reference, advance: Advance
+    checkpoint: Checkpoint, name: str, content: bytes, reference: Reference, advance: Advance
 ) -> dict[str, Any]:
     """The certificate's entry for an artefact of the format `name`, or a `ParityError`."""
     kind = FORMATS[name]
     findings = measure(reference, open_content(name, content), kind.filename, advance)
     check(findings, kind.gate, kind.filename)
-    config = read_config(folder)
+    checkpoint.require_unchanged(kind.filename)
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
-        "weights_sha256": config["weights_sha256"],
-        "tokenizer_sha256": config["tokenizer_sha256"],
+        "weights_sha256": checkpoint.config["weights_sha256"],
+        "tokenizer_sha256": checkpoint.config["tokenizer_sha256"],
         "passed": True,
         "gate": asdict(kind.gate),
         **findings.entry(),
