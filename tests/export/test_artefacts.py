@@ -14,6 +14,7 @@ from onnx import numpy_helper
 
 from export.__main__ import OPSETS, main
 from export.backends import open_backend
+from export.formats import NotExportable
 from export.onnx import OPSET
 from export.quantize import symmetric
 
@@ -93,6 +94,14 @@ def test_symmetric_quantisation_errs_by_half_a_step_at_most() -> None:
     assert quantised.dtype == np.int8 and scale.shape == (5, 1)
     assert (np.abs(quantised * scale - weights) <= scale / 2 + 1e-7).all()
     assert np.abs(quantised[[0, 1, 2, 4]]).max(axis=1).tolist() == [127] * 4
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_have_no_int8(value: float) -> None:
+    weights = np.ones((5, 40), np.float32)
+    weights[3, 7] = value
+    with pytest.raises(NotExportable, match=r"int8: a weight of shape \(5, 40\) is not finite"):
+        symmetric(weights, axis=0)
 
 
 def test_torchscript_loads_with_torch_alone(save_bundle: SaveBundle, tmp_path: Path) -> None:

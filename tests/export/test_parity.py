@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -17,6 +18,7 @@ from export.certificate import read_certificate
 from export.formats import FORMATS, Gate
 from export.parity import ParityError, Reference, check, measure
 from export.statistics import wilson_interval
+from models.bundle import load, save
 
 SaveBundle = Callable[..., Path]
 STRICT = Gate(max_abs_difference=1e-4, label_agreement=1.0)
@@ -95,6 +97,37 @@ def test_a_mistake_at_one_length_alone_is_named() -> None:
 def test_an_export_that_cannot_answer_is_named(broken: Any, words: str) -> None:
     with pytest.raises(ParityError, match=words):
         measure(reference(), broken, "x")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_checkpoint_that_gives_no_finite_logits_proves_nothing(value: float) -> None:
+    def broken(ids: Any, mask: Any) -> Any:
+        return by_content(ids, mask) + np.float32(value if ids.shape[1] == 65 else 0)
+
+    with pytest.raises(ParityError, match=r"its own logits are not finite \(batch .* length 65"):
+        Reference.of(broken, cases(50), [[2, 3], [4, 5]], np.array([0, 1]), "made up")
+
+
+@pytest.mark.parametrize("gate", [STRICT, COARSE])
+def test_no_gate_lets_differences_pass_that_are_no_numbers(gate: Gate) -> None:
+    known = reference()
+    known.case_logits = [logits * np.float32(np.nan) for logits in known.case_logits]
+    with pytest.raises(ParityError):
+        check(measure(known, by_content, "x"), gate, "x")
+
+
+def test_a_bundle_of_weights_that_are_nan_is_not_exported(
+    save_bundle: SaveBundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_bundle("ngram-bag")
+    bundle = load(folder)
+    with torch.no_grad():
+        bundle.model.head.bias.fill_(float("nan"))
+    save(bundle, folder)
+    assert main([str(folder), "--format", "torchscript", "--limit", "20"]) == 2
+    error = capsys.readouterr().err
+    assert "the checkpoint: its own logits are not finite" in error and error.count("\n") == 1
+    assert not (folder / "model.ts").exists()
 
 
 def test_lost_accuracy_fails_the_int8_gate() -> None:
