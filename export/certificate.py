@@ -42,7 +42,10 @@ def read_artefact(folder: str | Path, filename: str) -> tuple[bytes, dict[str, A
     if not isinstance(entry, dict):
         raise ValueError(f"{target / CERTIFICATE}: does not certify {filename}; {again}")
     if entry.get("passed") is not True:
-        raise ValueError(f"{target / filename}: its parity was not proved ({CERTIFICATE}); {again}")
+        reason = f": {entry['reason']}" if entry.get("reason") else ""
+        raise ValueError(
+            f"{target / filename}: its parity was not proved ({CERTIFICATE}{reason}); {again}"
+        )
     found = hashlib.sha256(content).hexdigest()
     if found != entry.get("sha256"):
         raise ValueError(
@@ -87,8 +90,22 @@ def certify(folder: Path, filename: str, entry: dict[str, Any]) -> None:
     except ValueError:  # damaged, or of another version: what it certified is certified no more
         artefacts = {}
     artefacts[filename] = entry
-    text = json.dumps({"schema_version": SCHEMA_VERSION, "artefacts": artefacts}, indent=2)
-    write_whole(folder / CERTIFICATE, text + "\n")
+    _write(folder, artefacts)
+
+
+def revoke(folder: Path, filename: str, sha256: str, reason: str) -> None:
+    """Marks the entry of the artefact `filename` as not passed, with the `reason` in one line: from
+    here on `read_artefact` refuses the file. What it measured when it passed stays readable. An
+    entry of other bytes than those of `sha256`, which is not what was disproved, stays as it is.
+
+    Raises:
+        ValueError: a certificate that cannot be read, which certifies nothing.
+    """
+    artefacts = read_certificate(folder)
+    entry = artefacts.get(filename)
+    if isinstance(entry, dict) and entry.get("sha256") == sha256:
+        artefacts[filename] = {**entry, "passed": False, "reason": reason}
+        _write(folder, artefacts)
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -99,6 +116,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
             f"{folder}: no {CONFIG} in it; a bundle is a folder such as the best/ of a training run"
         )
     return _read_json(path)
+
+
+def _write(folder: Path, artefacts: dict[str, Any]) -> None:
+    text = json.dumps({"schema_version": SCHEMA_VERSION, "artefacts": artefacts}, indent=2)
+    write_whole(folder / CERTIFICATE, text + "\n")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

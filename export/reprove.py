@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from export.__main__ import add_review_options, check_limit, findings_row, findings_table
-from export.certificate import certify, read_artefact, read_config, verify_artefact
+from export.certificate import certify, read_artefact, read_config, revoke, verify_artefact
 from export.formats import FORMATS, of_file
 
 
@@ -16,7 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     """0: all proved; 1: one was not; 2: a user's mistake, in one line."""
     parser = argparse.ArgumentParser(
         prog="python -m export.parity",
-        description="Prove a bundle's artefacts against its checkpoint, on every shape of input.",
+        description="Prove a bundle's artefacts against its checkpoint, on every shape of input. "
+        "One that fails is refused from then on, until it is exported again.",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
     parser.add_argument(
@@ -48,7 +49,7 @@ def _formats(folder: Path, artefacts: list[str] | None) -> list[str]:
 
 def _prove(given: argparse.Namespace, names: list[str]) -> int:
     # torch takes seconds to import: not for --help or a mistyped name
-    from export.parity import ParityError
+    from export.parity import ParityError, Replaced
     from export.progress import Progress
     from export.reviews import labelled_set
     from export.write import Checkpoint, prove, reference_of
@@ -58,15 +59,25 @@ def _prove(given: argparse.Namespace, names: list[str]) -> int:
     reviews = labelled_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
     table, failed = findings_table(), []
     with Progress() as progress:
-        with progress.task("the checkpoint's answers", None) as advance:
-            reference = reference_of(checkpoint, reviews, advance)
+        try:
+            with progress.task("the checkpoint's answers", None) as advance:
+                reference = reference_of(checkpoint, reviews, advance)
+        except ParityError as error:  # it gives no numbers: whatever was certified is like nothing
+            for filename in (FORMATS[name].filename for name in names):
+                certified = verify_artefact(given.bundle, filename)["sha256"]
+                revoke(given.bundle, filename, certified, str(error))
+            raise
         for name in names:
             start, filename = time.perf_counter(), FORMATS[name].filename
-            content, _ = read_artefact(given.bundle, filename)  # the certified bytes, or an error
+            content, known = read_artefact(given.bundle, filename)  # certified bytes, or an error
             with progress.task(f"prove {filename}", reference.batches) as advance:
                 try:
                     entry = prove(checkpoint, name, content, reference, advance)
+                except Replaced as error:  # which disproves nothing
+                    failed.append(str(error))
+                    continue
                 except ParityError as error:
+                    revoke(given.bundle, filename, known["sha256"], str(error))
                     failed.append(str(error))
                     continue
             certify(given.bundle, filename, entry)

@@ -73,6 +73,22 @@ def test_weights_that_are_replaced_while_they_are_read_are_not_exported(
     assert "was replaced while it was read; try again" in capsys.readouterr().err
 
 
+def test_a_bundle_that_is_replaced_during_a_repeated_proof_disproves_nothing(
+    save_bundle: SaveBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_bundle("ngram-bag")
+    assert main([str(folder), *EXPORT]) == 0
+    before = read_certificate(folder)
+
+    def relabel() -> None:
+        text = (folder / "config.json").read_text(encoding="utf-8")
+        (folder / "config.json").write_text(text.replace("positive", "good"), encoding="utf-8")
+
+    after(monkeypatch, "measure", relabel)
+    assert reprove.main([str(folder), "--limit", "20"]) == 1
+    assert read_certificate(folder) == before
+
+
 def test_a_repeated_proof_is_of_the_certified_bytes(
     save_bundle: SaveBundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
