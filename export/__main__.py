@@ -133,12 +133,12 @@ def _export(given: argparse.Namespace) -> int:
     # torch takes seconds to import: not for --help or a mistyped name
     from export.parity import ParityError
     from export.progress import Progress
-    from export.reviews import labelled_set
+    from export.reviews import accuracy_set
     from export.write import Checkpoint, Exporter, reference_of, write_artefact
 
     checkpoint = Checkpoint.load(given.bundle)
     bundle = checkpoint.bundle
-    reviews = labelled_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
+    reviews = accuracy_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
     exporter = Exporter(checkpoint, given.opset)
     table, failed = findings_table(), []
     with Progress() as progress:

@@ -51,12 +51,12 @@ def _prove(given: argparse.Namespace, names: list[str]) -> int:
     # torch takes seconds to import: not for --help or a mistyped name
     from export.parity import ParityError, Replaced
     from export.progress import Progress
-    from export.reviews import labelled_set
+    from export.reviews import accuracy_set
     from export.write import Checkpoint, prove, reference_of
 
     checkpoint = Checkpoint.load(given.bundle)
     bundle = checkpoint.bundle
-    reviews = labelled_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
+    reviews = accuracy_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
     table, failed = findings_table(), []
     with Progress() as progress:
         try:
