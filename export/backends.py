@@ -137,6 +137,11 @@ def _engine(
     )
 
 
+def backend_of(format_name: str) -> BackendKind:
+    """The backend that runs the artefacts of a format."""
+    return next(kind for kind in BACKENDS.values() if kind.format == format_name)
+
+
 def skips_padding(kind: BackendKind, config: dict[str, Any]) -> bool:
     """Whether `kind` skips padding on a CPU for the bundle of this config.json."""
     return kind.skips_padding and not config["arguments"].get("reads_padding")

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from export.__main__ import add_review_options, check_limit, findings_row, findings_table
+from export.backends import DEVICES, backend_of
 from export.certificate import certify, read_artefact, read_config, revoke, verify_artefact
 from export.formats import FORMATS, of_file
 
@@ -23,25 +24,38 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--artefact", nargs="+", metavar="FILE", help="such as model.onnx (default: all there are)"
     )
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="cpu",
+        help="where the artefacts run; elsewhere than on a CPU it is only said whether they pass, "
+        "since certificates are those of a CPU (default: %(default)s)",
+    )
     add_review_options(parser)
     given = parser.parse_args(arguments)
     try:
         check_limit(given.limit)
         read_config(given.bundle)
-        names = _formats(given.bundle, given.artefact)
+        names = _formats(given.bundle, given.artefact, given.device)
         return _prove(given, names)
     except (ValueError, FileNotFoundError) as error:
         print(f"python -m export.parity: {error}", file=sys.stderr)
         return 2
 
 
-def _formats(folder: Path, artefacts: list[str] | None) -> list[str]:
+def _formats(folder: Path, artefacts: list[str] | None, device: str) -> list[str]:
+    able = [name for name in FORMATS if device in backend_of(name).devices]
     if artefacts:
         names = [of_file(artefact) for artefact in artefacts]
     else:
-        names = [name for name, kind in FORMATS.items() if (folder / kind.filename).is_file()]
+        names = [name for name in able if (folder / FORMATS[name].filename).is_file()]
     if not names:
-        raise ValueError(f"{folder}: no artefact in it; write them with: python -m export {folder}")
+        which = "no artefact" if device == "cpu" else f"no artefact for {device}"
+        raise ValueError(f"{folder}: {which} in it; write them with: python -m export {folder}")
+    for name in names:
+        if name not in able:
+            on = ", ".join(backend_of(name).devices)
+            raise ValueError(f"--device: got {device!r}; {FORMATS[name].filename} runs on {on}")
     for name in names:
         verify_artefact(folder, FORMATS[name].filename)  # a changed file is not measured but named
     return names
@@ -57,6 +71,7 @@ def _prove(given: argparse.Namespace, names: list[str]) -> int:
     checkpoint = Checkpoint.load(given.bundle)
     bundle = checkpoint.bundle
     reviews = accuracy_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
+    on_cpu = given.device == "cpu"  # what certificates are of
     table, failed = findings_table(), []
     with Progress() as progress:
         try:
@@ -72,15 +87,17 @@ def _prove(given: argparse.Namespace, names: list[str]) -> int:
             content, known = read_artefact(given.bundle, filename)  # certified bytes, or an error
             with progress.task(f"prove {filename}", reference.batches) as advance:
                 try:
-                    entry = prove(checkpoint, name, content, reference, advance)
+                    entry = prove(checkpoint, name, content, reference, advance, given.device)
                 except Replaced as error:  # which disproves nothing
                     failed.append(str(error))
                     continue
                 except ParityError as error:
-                    revoke(given.bundle, filename, known["sha256"], str(error))
+                    if on_cpu:
+                        revoke(given.bundle, filename, known["sha256"], str(error))
                     failed.append(str(error))
                     continue
-            certify(given.bundle, filename, entry)
+            if on_cpu:
+                certify(given.bundle, filename, entry)
             table.add_row(*findings_row(filename, entry, time.perf_counter() - start))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     for line in failed:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from export.backends import BACKENDS, Engine
+from export.backends import Engine, backend_of
 from export.cases import cases
 from export.certificate import certify, read_config
 from export.formats import FORMATS
@@ -132,11 +132,16 @@ def write_artefact(
 
 
 def prove(
-    checkpoint: Checkpoint, name: str, content: bytes, reference: Reference, advance: Advance
+    checkpoint: Checkpoint,
+    name: str,
+    content: bytes,
+    reference: Reference,
+    advance: Advance,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """The certificate's entry for an artefact of the format `name`, or a `ParityError`."""
     kind = FORMATS[name]
-    findings = measure(reference, open_content(name, content), kind.filename, advance)
+    findings = measure(reference, open_content(name, content, device), kind.filename, advance)
     check(findings, kind.gate, kind.filename)
     checkpoint.require_unchanged(kind.filename)
     return {
@@ -153,7 +158,7 @@ def prove(
 
 def open_content(name: str, content: bytes, device: str = "cpu") -> Engine:
     """The engine that will serve an artefact of the format `name`, from its bytes."""
-    kind = next(kind for kind in BACKENDS.values() if kind.format == name)
+    kind = backend_of(name)
     assert kind.from_bytes is not None
     return kind.from_bytes(content, FORMATS[name].filename, device, None)
 

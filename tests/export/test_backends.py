@@ -11,6 +11,8 @@ import torch
 from export.__main__ import main
 from export.backends import BACKENDS, open_backend
 from export.formats import FORMATS
+from export.pt2 import export_pt2
+from export.torch_engine import exported_module
 from models.bundle import load
 from models.registry import ARCHITECTURES
 
@@ -52,6 +54,19 @@ def test_every_export_answers_as_the_checkpoint(
             assert found.dtype == np.float32
             tolerance = TOLERANCES.get(name, FLOAT32_TOLERANCE)
             np.testing.assert_allclose(found, expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_torch_export_file_runs_wholly_on_another_device(
+    architecture: str, save_bundle: SaveBundle
+) -> None:
+    folder = save_bundle(architecture)
+    module = exported_module(export_pt2(load(folder), {}), "meta")
+    # meta: a device that every machine has, and which mixes with the CPU no more than CUDA does
+    ids = torch.ones(3, 7, dtype=torch.int64, device="meta")
+    with torch.inference_mode():
+        logits = module(ids, torch.ones_like(ids))
+    assert (logits.device.type, tuple(logits.shape)) == ("meta", (3, 2))
 
 
 def test_eager_is_the_checkpoint(save_bundle: SaveBundle) -> None:
