@@ -134,7 +134,7 @@ def _export(given: argparse.Namespace) -> int:
     from export.parity import ParityError
     from export.progress import Progress
     from export.reviews import accuracy_set
-    from export.write import Checkpoint, Exporter, reference_of, write_artefact
+    from export.write import Checkpoint, Exporter, reference_of, ways, write_artefact
 
     checkpoint = Checkpoint.load(given.bundle)
     bundle = checkpoint.bundle
@@ -146,7 +146,8 @@ def _export(given: argparse.Namespace) -> int:
             reference = reference_of(checkpoint, reviews, advance)
         for name in given.format:
             start, filename = time.perf_counter(), FORMATS[name].filename
-            with progress.task(f"export and prove {filename}", reference.batches) as advance:
+            batches = reference.batches * len(ways(name, checkpoint.config))
+            with progress.task(f"export and prove {filename}", batches) as advance:
                 try:
                     entry = write_artefact(exporter, name, reference, advance)
                 except (NotExportable, ParityError) as error:

@@ -124,10 +124,23 @@ def _engine(
     if kind.format is None:
         assert kind.from_folder is not None
         return kind.from_folder(folder, device, threads)
-    assert kind.from_bytes is not None
     filename = FORMATS[kind.format].filename
     content, _ = read_artefact(folder, filename)
-    opener = partial(kind.from_bytes, content, str(folder / filename), device)
+    return open_content(kind, content, str(folder / filename), config, device, threads)
+
+
+def open_content(
+    kind: BackendKind,
+    content: bytes,
+    filename: str,
+    config: dict[str, Any],
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Engine:
+    """The engine of an artefact's content, for the bundle of this config.json, as `open_backend`
+    runs it: what is proved is what answers later."""
+    assert kind.from_bytes is not None
+    opener = partial(kind.from_bytes, content, filename, device)
     engine = opener(threads)
     if device != "cpu" or not skips_padding(kind, config):
         return engine

@@ -66,7 +66,7 @@ def _prove(given: argparse.Namespace, names: list[str]) -> int:
     from export.parity import ParityError, Replaced
     from export.progress import Progress
     from export.reviews import accuracy_set
-    from export.write import Checkpoint, prove, reference_of
+    from export.write import Checkpoint, prove, reference_of, ways
 
     checkpoint = Checkpoint.load(given.bundle)
     bundle = checkpoint.bundle
@@ -85,7 +85,8 @@ def _prove(given: argparse.Namespace, names: list[str]) -> int:
         for name in names:
             start, filename = time.perf_counter(), FORMATS[name].filename
             content, known = read_artefact(given.bundle, filename)  # certified bytes, or an error
-            with progress.task(f"prove {filename}", reference.batches) as advance:
+            batches = reference.batches * len(ways(name, checkpoint.config, given.device))
+            with progress.task(f"prove {filename}", batches) as advance:
                 try:
                     entry = prove(checkpoint, name, content, reference, advance, given.device)
                 except Replaced as error:  # which disproves nothing

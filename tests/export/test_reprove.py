@@ -1,4 +1,4 @@
-"""`python -m export.parity`: the proof once more, and what becomes of a certificate that it denies."""
+"""`python -m export.parity`: the proof once more, and what becomes of a certificate it denies."""
 
 import hashlib
 import json
@@ -100,12 +100,12 @@ def test_a_proof_on_another_device_leaves_the_certificate_of_the_cpu(
     assert main([str(folder), "--format", "torchscript", "--limit", "20"]) == 0
     proved, opened = read_certificate(folder), []
 
-    def open_content(name: str, content: bytes, *others: Any) -> Any:
-        opened.append(others[-1])
+    def open_way(*given: Any) -> Any:
+        opened.append(given[-1])
         return lambda *batch: eager(*batch) + np.float32(0 if passes else 1)
 
     eager = open_backend(folder, "eager")
-    monkeypatch.setattr("export.write.open_content", open_content)
+    monkeypatch.setattr("export.write.open_way", open_way)
     status = reprove.main([str(folder), "--limit", "40", "--device", "cuda"])
     assert (status, opened) == (0 if passes else 1, ["cuda"])
     assert read_certificate(folder) == proved
