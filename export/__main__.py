@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from export.certificate import read_config
+from export.certificate import read_config, require_provable
 from export.formats import FORMATS, NotExportable
 
 OPSETS = range(20, 24)  # Gelu is of 20; what the exporter of this torch writes ends at 23
@@ -120,7 +120,7 @@ def _check(given: argparse.Namespace) -> None:
         allowed = f"{OPSETS.start} to {OPSETS.stop - 1}"
         raise ValueError(f"--opset: got {given.opset}; allowed are {allowed}")
     check_limit(given.limit)
-    read_config(given.bundle)
+    require_provable(given.bundle, read_config(given.bundle))
 
 
 def check_limit(limit: int) -> None:

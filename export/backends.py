@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.certificate import read_artefact, read_config
-from export.formats import FORMATS
+from export.formats import FORMATS, MAX_LENGTH
 from export.metadata import vocabulary_size
 from export.padding import ParallelParts, available_cpus, skip_padding
 
 DEVICES = ("cpu", "cuda", "tensorrt")
-MAX_LENGTH = 256  # tokens: no artefact is proved beyond it
 
 Ids = NDArray[np.int64]
 Logits = NDArray[np.float32]
@@ -32,7 +31,8 @@ Engine = Callable[[Ids, Ids], Logits]
 
 @dataclass(frozen=True)
 class Backend:
-    """An opened engine. `labels[i]` names logit i; `max_length` is the bundle's, in tokens."""
+    """An opened engine. `labels[i]` names logit i; `max_length` is the bundle's, in tokens, which
+    for the checkpoint itself may be more than artefacts are proved for."""
 
     name: str
     device: str
@@ -55,10 +55,11 @@ class Backend:
                 f"{input_ids.shape}; give one mask value a token"
             )
         batch_size, steps = input_ids.shape
-        if batch_size < 1 or not 1 <= steps <= MAX_LENGTH:
+        most = max(MAX_LENGTH, self.max_length)
+        if batch_size < 1 or not 1 <= steps <= most:
             raise ValueError(
                 f"input_ids: got shape {input_ids.shape}; allowed are at least one row of 1 to "
-                f"{MAX_LENGTH} tokens"
+                f"{most} tokens"
             )
         lowest, highest = int(input_ids.min()), int(input_ids.max())
         if lowest < 0 or highest >= self.vocabulary_size:

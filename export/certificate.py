@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from export.formats import MAX_LENGTH
 from training.files import write_whole
 
 SCHEMA_VERSION = 1
@@ -21,7 +22,8 @@ def verify_artefact(folder: str | Path, filename: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such artefact.
-        ValueError: no certificate, one that did not pass, or one of other bytes or other weights.
+        ValueError: no certificate, one that did not pass, or one of other bytes or other weights;
+            a bundle whose reviews are longer than any proof.
     """
     return read_artefact(folder, filename)[1]
 
@@ -52,7 +54,9 @@ def read_artefact(folder: str | Path, filename: str) -> tuple[bytes, dict[str, A
             f"{target / filename}: its SHA-256 is {found}, {CERTIFICATE} certifies "
             f"{entry.get('sha256')}; the file was changed after its proof; {again}"
         )
-    weights = read_config(target).get("weights_sha256")
+    config = read_config(target)
+    require_provable(target, config)
+    weights = config.get("weights_sha256")
     if entry.get("weights_sha256") != weights:
         raise ValueError(
             f"{target / filename}: was made from weights {entry.get('weights_sha256')}, the bundle "
@@ -106,6 +110,17 @@ def revoke(folder: Path, filename: str, sha256: str, reason: str) -> None:
     if isinstance(entry, dict) and entry.get("sha256") == sha256:
         artefacts[filename] = {**entry, "passed": False, "reason": reason}
         _write(folder, artefacts)
+
+
+def require_provable(folder: Path, config: dict[str, Any]) -> None:
+    """`ValueError` for a bundle that cuts reviews only beyond what parity covers: its artefacts
+    would have to answer where nothing is proved."""
+    length = config.get("max_length")
+    if isinstance(length, int) and length > MAX_LENGTH:
+        raise ValueError(
+            f"{folder}: its max_length is {length} tokens, exports are proved up to {MAX_LENGTH}; "
+            f"train it with data.max_length={MAX_LENGTH} or less, or use the checkpoint (eager)"
+        )
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

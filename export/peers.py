@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.backends import Backend, Engine
-from export.onnx import MAX_LENGTH, quiet_exporter
+from export.formats import MAX_LENGTH
+from export.onnx import quiet_exporter
 from export.torch_engine import torch_engine
 from models.benchmarks.gru import LoopGRU
 from models.bundle import load
