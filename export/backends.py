@@ -79,7 +79,6 @@ class BackendKind:
     `skips_padding`: on a CPU a ragged batch is run as smaller ones of like length.
     """
 
-    summary: str
     devices: tuple[str, ...]
     from_folder: Callable[[Path, str, int | None], Engine] | None = None
     from_bytes: Callable[[bytes, str, str, int | None], Engine] | None = None
@@ -175,31 +174,14 @@ _TORCH, _TORCH_DEVICES = "export.torch_engine", ("cpu", "cuda")
 _onnx = _lazily("export.onnx_engine", "onnx_engine")
 
 BACKENDS: dict[str, BackendKind] = {
-    "eager": BackendKind(
-        "the checkpoint, by torch", _TORCH_DEVICES, from_folder=_lazily(_TORCH, "eager")
-    ),
-    "compiled": BackendKind(
-        "the checkpoint, by torch.compile", _TORCH_DEVICES, from_folder=_lazily(_TORCH, "compiled")
-    ),
+    "eager": BackendKind(_TORCH_DEVICES, from_folder=_lazily(_TORCH, "eager")),
+    "compiled": BackendKind(_TORCH_DEVICES, from_folder=_lazily(_TORCH, "compiled")),
     "torchscript": BackendKind(
-        "TorchScript, by torch",
-        _TORCH_DEVICES,
-        from_bytes=_lazily(_TORCH, "torchscript"),
-        format="torchscript",
+        _TORCH_DEVICES, from_bytes=_lazily(_TORCH, "torchscript"), format="torchscript"
     ),
-    "pt2": BackendKind(
-        "torch.export, by torch", _TORCH_DEVICES, from_bytes=_lazily(_TORCH, "pt2"), format="pt2"
-    ),
-    "aoti": BackendKind(
-        "AOTInductor, by torch", ("cpu",), from_bytes=_lazily(_TORCH, "aoti"), format="aoti"
-    ),
-    "onnx": BackendKind(
-        "ONNX Runtime, float32", DEVICES, from_bytes=_onnx, format="onnx", skips_padding=True
-    ),
-    "onnx-fp16": BackendKind(
-        "ONNX Runtime, float16", DEVICES, from_bytes=_onnx, format="onnx-fp16"
-    ),
-    "onnx-int8": BackendKind(
-        "ONNX Runtime, int8", ("cpu",), from_bytes=_onnx, format="onnx-int8", skips_padding=True
-    ),
+    "pt2": BackendKind(_TORCH_DEVICES, from_bytes=_lazily(_TORCH, "pt2"), format="pt2"),
+    "aoti": BackendKind(("cpu",), from_bytes=_lazily(_TORCH, "aoti"), format="aoti"),
+    "onnx": BackendKind(DEVICES, from_bytes=_onnx, format="onnx", skips_padding=True),
+    "onnx-fp16": BackendKind(DEVICES, from_bytes=_onnx, format="onnx-fp16"),
+    "onnx-int8": BackendKind(("cpu",), from_bytes=_onnx, format="onnx-int8", skips_padding=True),
 }
