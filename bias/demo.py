@@ -31,7 +31,7 @@ QUICK: Flags = {
     "baseline": ("--data", "embedded:400"),
     "export": ("--format", "onnx", "--limit", "50"),
     "parity": ("--limit", "50"),
-    "benchmark": ("--backends", "onnx", "--rounds", "1", "--limit", "50"),
+    "benchmark": ("--backends", "onnx", "--rounds", "1", "--limit", "50", "--batches", "8", "32"),
     "audit": ("--reviews", "embedded:400", "--most-reviews", "10"),
 }
 

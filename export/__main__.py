@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from export.certificate import read_config
+from export.certificate import read_config, require_provable
 from export.formats import FORMATS, NotExportable
 
 OPSETS = range(20, 24)  # Gelu is of 20; what the exporter of this torch writes ends at 23
@@ -120,7 +120,7 @@ def _check(given: argparse.Namespace) -> None:
         allowed = f"{OPSETS.start} to {OPSETS.stop - 1}"
         raise ValueError(f"--opset: got {given.opset}; allowed are {allowed}")
     check_limit(given.limit)
-    read_config(given.bundle)
+    require_provable(given.bundle, read_config(given.bundle))
 
 
 def check_limit(limit: int) -> None:
@@ -133,20 +133,21 @@ def _export(given: argparse.Namespace) -> int:
     # torch takes seconds to import: not for --help or a mistyped name
     from export.parity import ParityError
     from export.progress import Progress
-    from export.reviews import labelled_set
-    from export.write import Exporter, reference_of, write_artefact
-    from models.bundle import load
+    from export.reviews import accuracy_set
+    from export.write import Checkpoint, Exporter, reference_of, ways, write_artefact
 
-    bundle = load(given.bundle)
-    reviews = labelled_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
-    exporter = Exporter(given.bundle, bundle, given.opset)
+    checkpoint = Checkpoint.load(given.bundle)
+    bundle = checkpoint.bundle
+    reviews = accuracy_set(given.reviews, bundle.tokenizer, bundle.max_length, given.limit)
+    exporter = Exporter(checkpoint, given.opset)
     table, failed = findings_table(), []
     with Progress() as progress:
         with progress.task("the checkpoint's answers", None) as advance:
-            reference = reference_of(given.bundle, bundle, reviews, advance)
+            reference = reference_of(checkpoint, reviews, advance)
         for name in given.format:
             start, filename = time.perf_counter(), FORMATS[name].filename
-            with progress.task(f"export and prove {filename}", reference.batches) as advance:
+            batches = reference.batches * len(ways(name, checkpoint.config))
+            with progress.task(f"export and prove {filename}", batches) as advance:
                 try:
                     entry = write_artefact(exporter, name, reference, advance)
                 except (NotExportable, ParityError) as error:

@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.certificate import read_artefact, read_config
-from export.formats import FORMATS
+from export.formats import FORMATS, MAX_LENGTH
 from export.metadata import vocabulary_size
 from export.padding import ParallelParts, available_cpus, skip_padding
 
 DEVICES = ("cpu", "cuda", "tensorrt")
-MAX_LENGTH = 256  # tokens: no artefact is proved beyond it
 
 Ids = NDArray[np.int64]
 Logits = NDArray[np.float32]
@@ -32,7 +31,8 @@ Engine = Callable[[Ids, Ids], Logits]
 
 @dataclass(frozen=True)
 class Backend:
-    """An opened engine. `labels[i]` names logit i; `max_length` is the bundle's, in tokens."""
+    """An opened engine. `labels[i]` names logit i; `max_length` is the bundle's, in tokens, which
+    for the checkpoint itself may be more than artefacts are proved for."""
 
     name: str
     device: str
@@ -55,10 +55,11 @@ class Backend:
                 f"{input_ids.shape}; give one mask value a token"
             )
         batch_size, steps = input_ids.shape
-        if batch_size < 1 or not 1 <= steps <= MAX_LENGTH:
+        most = max(MAX_LENGTH, self.max_length)
+        if batch_size < 1 or not 1 <= steps <= most:
             raise ValueError(
                 f"input_ids: got shape {input_ids.shape}; allowed are at least one row of 1 to "
-                f"{MAX_LENGTH} tokens"
+                f"{most} tokens"
             )
         lowest, highest = int(input_ids.min()), int(input_ids.max())
         if lowest < 0 or highest >= self.vocabulary_size:
@@ -78,7 +79,6 @@ class BackendKind:
     `skips_padding`: on a CPU a ragged batch is run as smaller ones of like length.
     """
 
-    summary: str
     devices: tuple[str, ...]
     from_folder: Callable[[Path, str, int | None], Engine] | None = None
     from_bytes: Callable[[bytes, str, str, int | None], Engine] | None = None
@@ -124,10 +124,23 @@ def _engine(
     if kind.format is None:
         assert kind.from_folder is not None
         return kind.from_folder(folder, device, threads)
-    assert kind.from_bytes is not None
     filename = FORMATS[kind.format].filename
     content, _ = read_artefact(folder, filename)
-    opener = partial(kind.from_bytes, content, str(folder / filename), device)
+    return open_content(kind, content, str(folder / filename), config, device, threads)
+
+
+def open_content(
+    kind: BackendKind,
+    content: bytes,
+    filename: str,
+    config: dict[str, Any],
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Engine:
+    """The engine of an artefact's content, for the bundle of this config.json, as `open_backend`
+    runs it: what is proved is what answers later."""
+    assert kind.from_bytes is not None
+    opener = partial(kind.from_bytes, content, filename, device)
     engine = opener(threads)
     if device != "cpu" or not skips_padding(kind, config):
         return engine
@@ -135,6 +148,11 @@ def _engine(
     return (
         skip_padding(engine) if workers == 1 else ParallelParts(engine, partial(opener, 1), workers)
     )
+
+
+def backend_of(format_name: str) -> BackendKind:
+    """The backend that runs the artefacts of a format."""
+    return next(kind for kind in BACKENDS.values() if kind.format == format_name)
 
 
 def skips_padding(kind: BackendKind, config: dict[str, Any]) -> bool:
@@ -156,31 +174,14 @@ _TORCH, _TORCH_DEVICES = "export.torch_engine", ("cpu", "cuda")
 _onnx = _lazily("export.onnx_engine", "onnx_engine")
 
 BACKENDS: dict[str, BackendKind] = {
-    "eager": BackendKind(
-        "the checkpoint, by torch", _TORCH_DEVICES, from_folder=_lazily(_TORCH, "eager")
-    ),
-    "compiled": BackendKind(
-        "the checkpoint, by torch.compile", _TORCH_DEVICES, from_folder=_lazily(_TORCH, "compiled")
-    ),
+    "eager": BackendKind(_TORCH_DEVICES, from_folder=_lazily(_TORCH, "eager")),
+    "compiled": BackendKind(_TORCH_DEVICES, from_folder=_lazily(_TORCH, "compiled")),
     "torchscript": BackendKind(
-        "TorchScript, by torch",
-        _TORCH_DEVICES,
-        from_bytes=_lazily(_TORCH, "torchscript"),
-        format="torchscript",
+        _TORCH_DEVICES, from_bytes=_lazily(_TORCH, "torchscript"), format="torchscript"
     ),
-    "pt2": BackendKind(
-        "torch.export, by torch", _TORCH_DEVICES, from_bytes=_lazily(_TORCH, "pt2"), format="pt2"
-    ),
-    "aoti": BackendKind(
-        "AOTInductor, by torch", ("cpu",), from_bytes=_lazily(_TORCH, "aoti"), format="aoti"
-    ),
-    "onnx": BackendKind(
-        "ONNX Runtime, float32", DEVICES, from_bytes=_onnx, format="onnx", skips_padding=True
-    ),
-    "onnx-fp16": BackendKind(
-        "ONNX Runtime, float16", DEVICES, from_bytes=_onnx, format="onnx-fp16"
-    ),
-    "onnx-int8": BackendKind(
-        "ONNX Runtime, int8", ("cpu",), from_bytes=_onnx, format="onnx-int8", skips_padding=True
-    ),
+    "pt2": BackendKind(_TORCH_DEVICES, from_bytes=_lazily(_TORCH, "pt2"), format="pt2"),
+    "aoti": BackendKind(("cpu",), from_bytes=_lazily(_TORCH, "aoti"), format="aoti"),
+    "onnx": BackendKind(DEVICES, from_bytes=_onnx, format="onnx", skips_padding=True),
+    "onnx-fp16": BackendKind(DEVICES, from_bytes=_onnx, format="onnx-fp16"),
+    "onnx-int8": BackendKind(("cpu",), from_bytes=_onnx, format="onnx-int8", skips_padding=True),
 }

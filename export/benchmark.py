@@ -16,8 +16,8 @@ from export.__main__ import add_review_options, check_limit
 from export.backends import BACKENDS, Backend, open_backend
 from export.cases import padded
 from export.certificate import read_config
-from export.formats import FORMATS
-from training.files import write_whole
+from export.formats import FORMATS, MAX_LENGTH
+from training.files import written_together
 
 BATCHES = (8, 32, 128)
 CALLS_A_ROUND = 10  # of one review: a round of batches takes far longer
@@ -35,19 +35,21 @@ backends take turns, so that ratios hold up better than milliseconds do.
 def main(arguments: list[str] | None = None) -> int:
     """Parse, measure, report; a user's mistake is one line and exit status 2."""
     given = _parser().parse_args(arguments)
+    from export.benchmark_report import markdown, plot
+
     try:
         names = _names(given.bundle, given.backends)
         _check(given)
-        measured = measure(given, names)
-    except (ValueError, FileNotFoundError) as error:
+        # Opened first: that nothing can be written there is not to be found out after all is timed.
+        with written_together(given.output) as folder:
+            measured = measure(given, names)
+            text = json.dumps(measured, indent=2) + "\n"
+            (folder / "benchmark.json").write_text(text, encoding="utf-8")
+            (folder / "benchmark.md").write_text(markdown(measured), encoding="utf-8")
+            plot(measured, folder / "benchmark.png")
+    except (ValueError, OSError) as error:
         print(f"python -m export.benchmark: {error}", file=sys.stderr)
         return 2
-    from export.benchmark_report import markdown, plot
-
-    given.output.mkdir(parents=True, exist_ok=True)
-    write_whole(given.output / "benchmark.json", json.dumps(measured, indent=2) + "\n")
-    write_whole(given.output / "benchmark.md", markdown(measured))
-    plot(measured, given.output / "benchmark.png")
     print(markdown(measured))
     return 0
 
@@ -64,6 +66,11 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     config = read_config(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     reviews = labelled_set(given.reviews, tokenizer, config["max_length"], given.limit)
+    if max(given.batches) > len(reviews.rows):
+        raise ValueError(
+            f"--batches: got {max(given.batches)}, {given.reviews} has {len(reviews.rows)} "
+            "reviews; give smaller batches, or other reviews"
+        )
     by_threads, cold = {}, {}
     with Progress() as progress:
         for threads in given.threads:
@@ -99,7 +106,7 @@ def _speeds(
     """Latency and throughput of every backend and peer with this number of threads."""
     from export import timing
 
-    backends = _open(given.bundle, names, given.peers, threads)
+    backends = _open(given.bundle, names, given.peers, threads, rows)
     found: dict[str, Any] = {"max_abs_difference": _differences(backends, rows)}
     label, rounds = f"{threads} thread{'s' if threads > 1 else ''}", given.rounds
     calls = CALLS_A_ROUND * rounds
@@ -124,23 +131,35 @@ def _check(given: argparse.Namespace) -> None:
     for option, value in least.items():
         if value < 1:
             raise ValueError(f"--{option}: got {value}; give at least 1")
+    if max(given.batches) > given.limit:
+        raise ValueError(
+            f"--batches: got {max(given.batches)}, more than the {given.limit} reviews of --limit; "
+            "a smaller batch would be timed under its name"
+        )
     if given.starts < 0:
         raise ValueError(f"--starts: got {given.starts}; give 0 for none, or more")
-    if not 1 <= given.length <= 256:
-        raise ValueError(f"--length: got {given.length}; allowed are 1 to 256")
+    if not 1 <= given.length <= MAX_LENGTH:
+        raise ValueError(f"--length: got {given.length}; allowed are 1 to {MAX_LENGTH}")
     if given.peers:
         from export.peers import check_peers  # imports torch
 
         check_peers(given.peers)
+    from models.bundle import verify  # imports torch
+
+    verify(given.bundle)
 
 
-def _open(folder: Path, names: list[str], peers: list[str], threads: int) -> dict[str, Backend]:
+def _open(
+    folder: Path, names: list[str], peers: list[str], threads: int, rows: list[list[int]]
+) -> dict[str, Backend]:
+    """All of them; a peer that does not answer as the checkpoint is a `ValueError`."""
     backends = {name: open_backend(folder, name, threads=threads) for name in names}
     if peers:
-        from export.peers import open_peer
+        from export.peers import check_answers, open_peer
 
         for text in peers:
             peer = open_peer(text, folder, backends["eager"], threads)
+            check_answers(peer, backends["eager"], rows)
             backends[peer.name] = peer
     return backends
 

@@ -83,9 +83,7 @@ def plot(measured: dict[str, Any], path: Path) -> None:
         ax.set_title(f"{threads} thread{'s' if threads != '1' else ''}")
     axes[0].legend(fontsize="small", ncols=2)
     figure.suptitle(f"{measured['bundle']['architecture']}: times faster than eager torch")
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=120)
-    partial.replace(path)
+    figure.savefig(path, format="png", dpi=120)
 
 
 def _bars(ax: Any, names: list[str], series: dict[str, list[float]]) -> None:

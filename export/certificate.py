@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from export.formats import MAX_LENGTH
 from training.files import write_whole
 
 SCHEMA_VERSION = 1
@@ -21,7 +22,8 @@ def verify_artefact(folder: str | Path, filename: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such artefact.
-        ValueError: no certificate, one that did not pass, or one of other bytes or other weights.
+        ValueError: no certificate, one that did not pass, or one of other bytes or other weights;
+            a bundle whose reviews are longer than any proof.
     """
     return read_artefact(folder, filename)[1]
 
@@ -42,14 +44,19 @@ def read_artefact(folder: str | Path, filename: str) -> tuple[bytes, dict[str, A
     if not isinstance(entry, dict):
         raise ValueError(f"{target / CERTIFICATE}: does not certify {filename}; {again}")
     if entry.get("passed") is not True:
-        raise ValueError(f"{target / filename}: its parity was not proved ({CERTIFICATE}); {again}")
+        reason = f": {entry['reason']}" if entry.get("reason") else ""
+        raise ValueError(
+            f"{target / filename}: its parity was not proved ({CERTIFICATE}{reason}); {again}"
+        )
     found = hashlib.sha256(content).hexdigest()
     if found != entry.get("sha256"):
         raise ValueError(
             f"{target / filename}: its SHA-256 is {found}, {CERTIFICATE} certifies "
             f"{entry.get('sha256')}; the file was changed after its proof; {again}"
         )
-    weights = read_config(target).get("weights_sha256")
+    config = read_config(target)
+    require_provable(target, config)
+    weights = config.get("weights_sha256")
     if entry.get("weights_sha256") != weights:
         raise ValueError(
             f"{target / filename}: was made from weights {entry.get('weights_sha256')}, the bundle "
@@ -87,8 +94,33 @@ def certify(folder: Path, filename: str, entry: dict[str, Any]) -> None:
     except ValueError:  # damaged, or of another version: what it certified is certified no more
         artefacts = {}
     artefacts[filename] = entry
-    text = json.dumps({"schema_version": SCHEMA_VERSION, "artefacts": artefacts}, indent=2)
-    write_whole(folder / CERTIFICATE, text + "\n")
+    _write(folder, artefacts)
+
+
+def revoke(folder: Path, filename: str, sha256: str, reason: str) -> None:
+    """Marks the entry of the artefact `filename` as not passed, with the `reason` in one line: from
+    here on `read_artefact` refuses the file. What it measured when it passed stays readable. An
+    entry of other bytes than those of `sha256`, which is not what was disproved, stays as it is.
+
+    Raises:
+        ValueError: a certificate that cannot be read, which certifies nothing.
+    """
+    artefacts = read_certificate(folder)
+    entry = artefacts.get(filename)
+    if isinstance(entry, dict) and entry.get("sha256") == sha256:
+        artefacts[filename] = {**entry, "passed": False, "reason": reason}
+        _write(folder, artefacts)
+
+
+def require_provable(folder: Path, config: dict[str, Any]) -> None:
+    """`ValueError` for a bundle that cuts reviews only beyond what parity covers: its artefacts
+    would have to answer where nothing is proved."""
+    length = config.get("max_length")
+    if isinstance(length, int) and length > MAX_LENGTH:
+        raise ValueError(
+            f"{folder}: its max_length is {length} tokens, exports are proved up to {MAX_LENGTH}; "
+            f"train it with data.max_length={MAX_LENGTH} or less, or use the checkpoint (eager)"
+        )
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -99,6 +131,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
             f"{folder}: no {CONFIG} in it; a bundle is a folder such as the best/ of a training run"
         )
     return _read_json(path)
+
+
+def _write(folder: Path, artefacts: dict[str, Any]) -> None:
+    text = json.dumps({"schema_version": SCHEMA_VERSION, "artefacts": artefacts}, indent=2)
+    write_whole(folder / CERTIFICATE, text + "\n")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

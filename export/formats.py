@@ -5,6 +5,8 @@ Importing this costs nothing: neither torch nor ONNX Runtime.
 
 from dataclasses import dataclass
 
+MAX_LENGTH = 256  # tokens: no artefact is proved beyond it
+
 
 @dataclass(frozen=True)
 class Gate:

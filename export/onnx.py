@@ -9,11 +9,11 @@ import onnx
 import torch
 from torch.export import Dim
 
+from export.formats import MAX_LENGTH
 from export.twins import onnx_twin
 from models.bundle import Bundle
 
 OPSET = 20  # the first with Gelu; LayerNormalization is of 17
-MAX_LENGTH = 256  # tokens; the models' own limit where they have one
 
 
 def export_onnx(

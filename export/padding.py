@@ -1,6 +1,9 @@
 """Runs a batch as smaller ones of like length: padding costs little, and several threads have work.
 
-Sound because padding never changes a logit, which the parity cases prove of every artefact.
+In float32 the logits stay what they were but for rounding, since no review reads padding or another
+review. In int8 they do not: a product's activations share one scale, so that a review's logits move
+a little with those it is computed with (`export.int8_batches` measures by how much). So an artefact
+is proved in these parts as well as in whole batches (`export.write.ways`).
 """
 
 import os

@@ -28,6 +28,10 @@ class ParityError(ValueError):
     """An export that does not answer as its checkpoint does: which input differs by how much."""
 
 
+class Replaced(ParityError):
+    """The bundle was replaced while its artefact was proved: nothing is known of the new one's."""
+
+
 @dataclass
 class Differences:
     """What has been seen of |Δlogit| and of the labels, over all inputs so far."""
@@ -43,7 +47,7 @@ class Differences:
     def add(self, case: Case, expected: NDArray[np.float32], found: NDArray[np.float32]) -> None:
         """Takes in one case: logits (B, C) of the checkpoint and of the export."""
         difference = np.abs(found.astype(np.float64) - expected)  # (B, C)
-        if difference.max() > self.worst:
+        if not difference.max() <= self.worst:
             row = int(difference.max(axis=1).argmax())
             self.worst, self.worst_input = float(difference.max()), f"{case.name}, row {row}"
         self.total += float(difference.sum())
@@ -91,7 +95,11 @@ class Reference:
         source: str,
         advance: Advance = lambda: None,
     ) -> "Reference":
-        """Runs the checkpoint's `engine` on all of them; `advance` is called after each batch."""
+        """Runs the checkpoint's `engine` on all of them; `advance` is called after each batch.
+
+        Raises:
+            ParityError: the checkpoint's own logits are not finite: nothing can be like them.
+        """
         reviews = list(review_cases(rows))
         case_logits = [_run(engine, case, advance) for case in cases]
         review_logits = [_run(engine, case, advance) for case in reviews]
@@ -173,7 +181,8 @@ def check(findings: Findings, gate: Gate, what: str) -> None:
         ParityError: one line that names the input and by how much it differs.
     """
     cases, reviews, worst = findings.on_cases, findings.on_reviews, findings.worst
-    if gate.max_abs_difference is not None and worst.worst > gate.max_abs_difference:
+    # `not <=` throughout: no comparison with NaN holds, so that `>` would let it pass.
+    if gate.max_abs_difference is not None and not worst.worst <= gate.max_abs_difference:
         raise ParityError(
             f"{what}: a logit differs from the checkpoint's by {worst.worst:.3g}, allowed is "
             f"{gate.max_abs_difference:g} ({worst.worst_input})"
@@ -181,20 +190,20 @@ def check(findings: Findings, gate: Gate, what: str) -> None:
     # Cases are built to be hard; only the checkpoint's own arithmetic can agree on all of them.
     held = (reviews,) if gate.max_abs_difference is None else (cases, reviews)
     for differences in held:
-        if differences.agreement < gate.label_agreement:
+        if not differences.agreement >= gate.label_agreement:
             raise ParityError(
                 f"{what}: {differences.agreement:.3%} of {differences.rows} labels are the "
                 f"checkpoint's, wanted are {gate.label_agreement:.1%} ({differences.disagreement})"
             )
     limit = gate.max_mean_difference
-    if limit is not None and cases.mean > limit * findings.spread:
+    if limit is not None and not cases.mean <= limit * findings.spread:
         raise ParityError(
             f"{what}: logits differ from the checkpoint's by {cases.mean:.3g} on average, allowed "
             f"is {limit:g} of their standard deviation {findings.spread:.3g}; the most, by "
             f"{cases.worst:.3g}, in {cases.worst_input}"
         )
     lost = 100 * (findings.checkpoint_accuracy - findings.accuracy)
-    if gate.max_accuracy_loss is not None and lost > gate.max_accuracy_loss + 1e-9:
+    if gate.max_accuracy_loss is not None and not lost <= gate.max_accuracy_loss + 1e-9:
         raise ParityError(
             f"{what}: accuracy on {reviews.rows} reviews of {findings.source} is "
             f"{findings.accuracy:.2%}, the checkpoint's {findings.checkpoint_accuracy:.2%}: "
@@ -205,6 +214,10 @@ def check(findings: Findings, gate: Gate, what: str) -> None:
 
 def _run(engine: Engine, case: Case, advance: Advance) -> NDArray[np.float32]:
     logits = engine(case.input_ids, case.attention_mask)
+    if not np.isfinite(logits).all():
+        raise ParityError(
+            f"the checkpoint: its own logits are not finite ({case.name}); train it again"
+        )
     advance()
     return logits
 

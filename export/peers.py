@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.backends import Backend, Engine
-from export.onnx import MAX_LENGTH, quiet_exporter
+from export.cases import padded
+from export.formats import MAX_LENGTH
+from export.onnx import quiet_exporter
 from export.torch_engine import torch_engine
 from models.benchmarks.gru import LoopGRU
 from models.bundle import load
@@ -33,11 +35,17 @@ from models.ragged import lengths_of, reorder, reversal, zero_padding
 
 @dataclass(frozen=True)
 class Peer:
-    """An entry of the table. `takes_file`: it is given as NAME=FILE, an ONNX file."""
+    """An entry of the table. `takes_file`: it is given as NAME=FILE, an ONNX file. `exact`: it
+    computes in float32, so that its logits and not only its labels have to be the checkpoint's."""
 
-    summary: str
     open: Callable[[Path, Path | None, int], Engine]
     takes_file: bool = False
+    exact: bool = True
+
+
+# As the gates of export.formats for float32 and int8.
+MOST_APART = 1e-4
+LABELS_ALIKE = 0.99
 
 
 def check_peers(given: list[str]) -> None:
@@ -61,6 +69,28 @@ def open_peer(text: str, folder: Path, like: Backend, threads: int) -> Backend:
     name, _, file = text.partition("=")
     engine = PEERS[name].open(folder, Path(file) if file else None, threads)
     return Backend(name, "cpu", like.labels, like.max_length, like.vocabulary_size, engine)
+
+
+def check_answers(peer: Backend, eager: Backend, rows: list[list[int]]) -> None:
+    """`ValueError` where the peer does not answer as the checkpoint on these reviews (token ids):
+    another model's times say nothing about this one's."""
+    batches = [padded(rows[start : start + 32]) for start in range(0, len(rows), 32)]
+    expected = np.concatenate([eager(*batch) for batch in batches])  # (N, labels)
+    found = np.concatenate([peer(*batch) for batch in batches])
+    if PEERS[peer.name].exact:
+        apart = float(np.abs(found - expected).max())
+        if not apart <= MOST_APART:
+            raise ValueError(
+                f"--peers: a logit of {peer.name} differs from the checkpoint's by {apart:.3g}, "
+                f"allowed is {MOST_APART:g}; it is another model, and was not timed"
+            )
+        return
+    alike = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
+    if alike < LABELS_ALIKE or not np.isfinite(found).all():
+        raise ValueError(
+            f"--peers: {alike:.1%} of {peer.name}'s labels are the checkpoint's on {len(rows)} "
+            f"reviews, wanted are {LABELS_ALIKE:.0%}; it is another model, and was not timed"
+        )
 
 
 def _loop(folder: Path, _: Path | None, threads: int) -> Engine:
@@ -167,10 +197,8 @@ def _session(model: bytes | str, threads: int) -> Any:
 
 
 PEERS: dict[str, Peer] = {
-    "loop": Peer("the custom GRU as the published equations in a plain loop, by torch", _loop),
-    "plain-onnx": Peer(
-        "torch.onnx.export of the checkpoint as it is, by ONNX Runtime", _plain_onnx
-    ),
-    "optimum": Peer("the encoder as optimum exports it, by ONNX Runtime", _optimum, True),
-    "optimum-int8": Peer("the same, quantised by optimum", _optimum, True),
+    "loop": Peer(_loop),  # the custom GRU as the published equations in a plain loop
+    "plain-onnx": Peer(_plain_onnx),  # torch.onnx.export of the checkpoint as it is
+    "optimum": Peer(_optimum, takes_file=True),  # the encoder as optimum exports it
+    "optimum-int8": Peer(_optimum, takes_file=True, exact=False),  # the same, quantised by it
 }

@@ -5,7 +5,7 @@ import io
 import torch
 from torch.export import Dim
 
-from export.onnx import MAX_LENGTH
+from export.formats import MAX_LENGTH
 from export.twins import torch_export_twin
 from models.bundle import Bundle
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from export.formats import NotExportable
+
 SMALLEST = 2048  # elements: below it a scale costs as much as it saves
 
 
@@ -59,7 +61,13 @@ def symmetric(
     weights: NDArray[np.float32], axis: int
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """`weights` ≈ quantised · scale, with one scale for each index of `axis`; the other dimensions
-    of `scale` are 1."""
+    of `scale` are 1. `NotExportable` for weights that are not finite: they have no scale, and NaN
+    becomes some int8 without a word."""
+    if not np.isfinite(weights).all():
+        raise NotExportable(
+            f"int8: a weight of shape {weights.shape} is not finite, so that it has no scale; "
+            "train the checkpoint again"
+        )
     others = tuple(i for i in range(weights.ndim) if i != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
     scale = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(127)

@@ -44,6 +44,23 @@ def labelled_set(source: str, tokenizer: Tokenizer, max_length: int, limit: int)
     return LabelledSet(source, texts, token_rows(tokenizer, texts, max_length), np.array(labels))
 
 
+def accuracy_set(source: str, tokenizer: Tokenizer, max_length: int, limit: int) -> LabelledSet:
+    """`labelled_set`, of more than one label: accuracy on one class says nothing of the other, and
+    a source that is sorted by label begins with one.
+
+    Raises:
+        ValueError, FileNotFoundError: as `labelled_set`; all reviews have the same label.
+    """
+    reviews = labelled_set(source, tokenizer, max_length, limit)
+    found = set(reviews.labels.tolist())
+    if len(found) == 1:
+        raise ValueError(
+            f"--reviews: the first {len(reviews.rows)} of {source} all have the label "
+            f"{found.pop()}, so that accuracy would be of one class; shuffle it or raise --limit"
+        )
+    return reviews
+
+
 def token_rows(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[list[int]]:
     """Token ids of each text, [CLS] and [SEP] kept when it is cut at `max_length`."""
     cutting = Tokenizer.from_str(tokenizer.to_str())  # the caller's stays as it is

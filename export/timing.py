@@ -78,12 +78,17 @@ def throughput(
 
 def cold_start(folder: Path, name: str, length: int, rounds: int) -> dict[str, float]:
     """From the start of Python to the first logits, in seconds, and the process's peak memory in
-    bytes: medians over `rounds` processes."""
+    bytes: medians over `rounds` processes. `ValueError` where one fails, with what it said last."""
     command = [sys.executable, "-c", _COLD, str(folder), name, str(length)]
     seconds, peaks = [], []
     for _ in range(rounds):
         start = time.perf_counter()
-        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode != 0:
+            last = (run.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise ValueError(
+                f"{name}: a process that opens it ended with status {run.returncode} ({last})"
+            )
         seconds.append(time.perf_counter() - start)
         peaks.append(json.loads(run.stdout)["peak"])
     return {"seconds": float(np.median(seconds)), "peak_bytes": float(np.median(peaks))}

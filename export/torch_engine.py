@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.export.passes import move_to_device_pass
 
 
 def eager(folder: Path, device: str, threads: int | None) -> Any:
@@ -45,8 +46,17 @@ def torchscript(content: bytes, filename: str, device: str, threads: int | None)
 def pt2(content: bytes, filename: str, device: str, threads: int | None) -> Any:
     """A `torch.export` file's content."""
     check_device(device)
-    module = torch.export.load(io.BytesIO(content)).module()
-    return torch_engine(module.to(device), device, threads)
+    return torch_engine(exported_module(content, device), device, threads)
+
+
+def exported_module(content: bytes, device: str) -> torch.nn.Module:
+    """The module of a `torch.export` file's content, on `device`."""
+    program = torch.export.load(io.BytesIO(content))
+    if device != "cpu":
+        # Not `module.to`, which moves weights alone: a tensor that the graph makes itself, such as
+        # the recurrence's steps, would stay on the device of the export.
+        program = move_to_device_pass(program, device)
+    return program.module()
 
 
 def aoti(content: bytes, filename: str, device: str, threads: int | None) -> Any:

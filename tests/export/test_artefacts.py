@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,8 +15,12 @@ from onnx import numpy_helper
 
 from export.__main__ import OPSETS, main
 from export.backends import open_backend
+from export.cases import cases
+from export.certificate import read_config
+from export.formats import NotExportable
 from export.onnx import OPSET
 from export.quantize import symmetric
+from export.write import Way, ways
 
 SaveBundle = Callable[..., Path]
 
@@ -93,6 +98,55 @@ def test_symmetric_quantisation_errs_by_half_a_step_at_most() -> None:
     assert quantised.dtype == np.int8 and scale.shape == (5, 1)
     assert (np.abs(quantised * scale - weights) <= scale / 2 + 1e-7).all()
     assert np.abs(quantised[[0, 1, 2, 4]]).max(axis=1).tolist() == [127] * 4
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_have_no_int8(value: float) -> None:
+    weights = np.ones((5, 40), np.float32)
+    weights[3, 7] = value
+    with pytest.raises(NotExportable, match=r"int8: a weight of shape \(5, 40\) is not finite"):
+        symmetric(weights, axis=0)
+
+
+def test_an_artefact_that_is_wrong_only_in_the_parts_that_serving_makes_is_not_written(
+    save_bundle: SaveBundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from export import onnx_engine
+
+    whole, shapes = onnx_engine.onnx_engine, []
+    folder = save_bundle("ngram-bag")
+    # four rows of a length that no whole batch of four has
+    parts = {(4, steps) for steps in range(1, 257)} - {case.input_ids.shape for case in cases(17)}
+
+    def wrong_in_parts(*arguments: Any) -> Any:
+        engine = whole(*arguments)
+
+        def run(input_ids: Any, attention_mask: Any) -> Any:
+            shapes.append(input_ids.shape)
+            logits = engine(input_ids, attention_mask)
+            return -logits if input_ids.shape in parts else logits
+
+        return run
+
+    monkeypatch.setattr(onnx_engine, "onnx_engine", wrong_in_parts)
+    assert main([str(folder), "--format", "onnx", "--limit", "64"]) == 1
+    assert "not written: model.onnx: a logit differs" in capsys.readouterr().err
+    assert {32, 4} <= {batch for batch, _ in shapes}, "whole batches are run too"
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_int8_is_proved_in_the_parts_of_archives_and_of_backends(
+    cpus: int, save_bundle: SaveBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.write.available_cpus", lambda: cpus)
+    config = read_config(save_bundle("gru-encoder"))
+    bare, default, single = Way(False), Way(True), Way(True, threads=1)
+    assert ways("torchscript", config) == [bare]
+    assert ways("onnx", config) == [bare, default]
+    assert ways("onnx", config, "cuda") == [bare]
+    assert ways("onnx-int8", config) == [bare, default, single][: 1 + cpus]
+    config["arguments"]["reads_padding"] = True
+    assert ways("onnx-int8", config) == [bare]
 
 
 def test_torchscript_loads_with_torch_alone(save_bundle: SaveBundle, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every backend answers as the checkpoint does, for every architecture, or refuses in one line."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import torch
 
 from export.__main__ import main
 from export.backends import BACKENDS, open_backend
-from export.formats import FORMATS
+from export.cases import LENGTHS
+from export.formats import FORMATS, MAX_LENGTH
+from export.pt2 import export_pt2
+from export.torch_engine import exported_module
 from models.bundle import load
 from models.registry import ARCHITECTURES
 
@@ -52,6 +56,19 @@ def test_every_export_answers_as_the_checkpoint(
             assert found.dtype == np.float32
             tolerance = TOLERANCES.get(name, FLOAT32_TOLERANCE)
             np.testing.assert_allclose(found, expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_torch_export_file_runs_wholly_on_another_device(
+    architecture: str, save_bundle: SaveBundle
+) -> None:
+    folder = save_bundle(architecture)
+    module = exported_module(export_pt2(load(folder), {}), "meta")
+    # meta: a device that every machine has, and which mixes with the CPU no more than CUDA does
+    ids = torch.ones(3, 7, dtype=torch.int64, device="meta")
+    with torch.inference_mode():
+        logits = module(ids, torch.ones_like(ids))
+    assert (logits.device.type, tuple(logits.shape)) == ("meta", (3, 2))
 
 
 def test_eager_is_the_checkpoint(save_bundle: SaveBundle) -> None:
@@ -100,6 +117,30 @@ def test_a_wrong_choice_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         open_backend(save_bundle("ngram-bag"), **arguments)
+
+
+def test_a_bundle_of_longer_reviews_than_any_proof_has_its_checkpoint_alone(
+    save_bundle: SaveBundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert max(LENGTHS) == MAX_LENGTH
+    folder = save_bundle("ngram-bag")
+    arguments = [str(folder), "--format", "torchscript", "--limit", "20"]
+    assert main(arguments) == 0
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text = json.dumps({**config, "max_length": 512})
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "max_length is 512 tokens, exports are proved up to 256" in error
+    assert error.count("\n") == 1
+    # nor is one that was exported before this was checked
+    with pytest.raises(ValueError, match="exports are proved up to 256"):
+        open_backend(folder, "torchscript")
+    eager = open_backend(folder, "eager")
+    assert eager.max_length == 512
+    assert eager(*batch([512], 512)).shape == (1, 2)
+    with pytest.raises(ValueError, match="1 to 512 tokens"):
+        eager(*batch([513], 513))
 
 
 def test_an_artefact_that_was_not_exported_is_named(save_bundle: SaveBundle) -> None:

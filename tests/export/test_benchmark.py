@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from export.__main__ import main as export
 from export.backends import open_backend
 from export.benchmark import main
 from export.onnx import quiet_exporter
-from export.peers import PEERS, check_peers, open_peer
+from export.peers import PEERS, check_answers, check_peers, open_peer
+from export.timing import cold_start
 from models.benchmarks.gru import LoopGRU
 from models.bundle import load
 
@@ -133,7 +135,13 @@ def test_backends_and_peers_are_measured_side_by_side(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--rounds", "0"), ("--batches", "0"), ("--starts", "-1"), ("--peers", "lop")],
+    [
+        ("--rounds", "0"),
+        ("--batches", "0"),
+        ("--batches", "257"),  # of 256 reviews
+        ("--starts", "-1"),
+        ("--peers", "lop"),
+    ],
 )
 def test_a_users_mistake_is_one_line(
     option: str,
@@ -146,3 +154,69 @@ def test_a_users_mistake_is_one_line(
     assert main([str(folder), "--output", str(tmp_path / "x"), option, value]) == 2
     error = capsys.readouterr().err
     assert option in error and error.count("\n") == 1 and not (tmp_path / "x").exists()
+
+
+def test_a_batch_larger_than_the_reviews_there_are_is_refused(
+    save_bundle: SaveBundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_bundle("ngram-bag")
+    given = ["--reviews", "embedded:100", "--limit", "500", "--batches", "400"]
+    assert main([str(folder), "--output", str(tmp_path / "x"), *given]) == 2
+    error = capsys.readouterr().err
+    assert "--batches: got 400, embedded:100 has" in error and error.count("\n") == 1
+
+
+def test_what_cannot_be_written_to_is_found_out_before_anything_is_timed(
+    save_bundle: SaveBundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("export.benchmark.measure", lambda *_: pytest.fail("timed"))
+    folder = save_bundle("ngram-bag")
+    (tmp_path / "file").write_bytes(b"")
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main([str(folder), "--output", str(output)]) == 2
+        error = capsys.readouterr().err
+        assert str(tmp_path / "file") in error and error.count("\n") == 1
+
+
+def test_a_foreign_config_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("config.json", "metrics.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / name).write_text('{"model_type": "bert"}', encoding="utf-8")
+    assert main([str(tmp_path), "--output", str(tmp_path / "x")]) == 2
+    error = capsys.readouterr().err
+    assert "schema_version is None" in error and error.count("\n") == 1
+
+
+def test_a_process_that_fails_is_one_line_with_what_it_said_last(
+    save_bundle: SaveBundle, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"onnx: .* status 1 \(FileNotFoundError: .*") as error:
+        cold_start(save_bundle("ngram-bag"), "onnx", 8, 1)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("loop", "a logit of loop"), ("optimum-int8", "50.0%")]
+)
+def test_a_peer_that_is_another_model_is_not_timed(
+    name: str, words: str, save_bundle: SaveBundle
+) -> None:
+    eager = open_backend(save_bundle("ngram-bag"), "eager")
+    rows = [[1, 2, 3]] * 40
+
+    def half_wrong(ids: Any, mask: Any) -> Any:
+        return eager(ids, mask) * np.where(np.arange(len(ids)) % 2, 1, -1)[:, None]
+
+    with pytest.raises(ValueError, match=f"--peers: {words}"):
+        check_answers(replace(eager, name=name, engine=half_wrong), eager, rows)
+    check_answers(replace(eager, name=name), eager, rows)
+
+
+def test_an_int8_peer_may_be_coarse(save_bundle: SaveBundle) -> None:
+    eager = open_backend(save_bundle("ngram-bag"), "eager")
+    coarse = replace(eager, name="optimum-int8", engine=lambda *batch: eager(*batch) * 1.01)
+    check_answers(coarse, eager, [[1, 2, 3]] * 4)
+    with pytest.raises(ValueError, match="a logit of optimum differs"):
+        check_answers(replace(coarse, name="optimum"), eager, [[1, 2, 3]] * 4)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.backends import open_backend
-from export.certificate import CERTIFICATE, certify, read_artefact, verify_artefact
+from export.certificate import CERTIFICATE, certify, read_artefact, revoke, verify_artefact
 from training.files import write_whole
 
 
@@ -73,6 +73,16 @@ def test_what_does_not_fit_is_refused_in_one_line(
     with pytest.raises(ValueError, match=words) as error:
         verify_artefact(folder, "model.onnx")
     assert "\n" not in str(error.value)
+
+
+def test_what_was_disproved_is_refused_with_the_reason_and_only_that(folder: Path) -> None:
+    digest = hashlib.sha256(b"graph").hexdigest()
+    revoke(folder, "model.onnx", hashlib.sha256(b"older").hexdigest(), "of another file")
+    revoke(folder, "model.ts", digest, "never certified")
+    assert verify_artefact(folder, "model.onnx")["passed"] is True
+    revoke(folder, "model.onnx", digest, "a logit differs by 7")
+    with pytest.raises(ValueError, match=r"not proved .*a logit differs by 7.*python -m export"):
+        verify_artefact(folder, "model.onnx")
 
 
 def test_nothing_but_what_passed_is_certified(folder: Path) -> None:
