@@ -139,5 +139,15 @@ def _texts(values: list[Any], place: Place, column: str) -> list[str]:
         if not isinstance(value, str):
             found = "null" if value is None else f"{type(value).__name__} {value!r}"
             raise place.error(i, column, found, "text (an empty one where there is none)")
+        _refuse_surrogates(value, place, i, column)
         texts.append(value)
     return texts
+
+
+def _refuse_surrogates(text: str, place: Place, offset: int, column: str) -> None:
+    """JSON can spell half of a surrogate pair, which is no character and has no bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x} at position {error.start}, half of a pair"
+        raise place.error(offset, column, half, "Unicode text") from None
