@@ -28,6 +28,7 @@ from training.reviews import (
 )
 
 Stretches = Iterator[tuple[Place, Columns]]
+FASTTEXT_MARK = b"__label__"
 _LONGEST_FIELD = 1 << 20  # of a CSV: Arrow's default block, which a row has to fit into
 
 
@@ -174,7 +175,7 @@ def _csv_error(
 def _read_json(path: Path, text: str) -> Stretches:
     title: str | None = None
     content: str | None = None
-    for place, lines in _lines(path):
+    for place, lines in read_lines(path):
         rows = [_json_object(line, place, i) for i, line in enumerate(lines)]
         if place.first == 1:
             title, content = choose_columns(list(rows[0]), text, str(path))
@@ -209,28 +210,31 @@ def _json_object(line: bytes, place: Place, offset: int) -> dict[str, Any]:
 def _read_fasttext(path: Path, text: str) -> Stretches:
     if text == "title":
         raise ValueError(f"{path}: text=title, but fastText files have no titles; use text=content")
-    mark = b"__label__"
-    for place, lines in _lines(path):
+    for place, lines in read_lines(path):
         labels, texts = [], []
         for i, line in enumerate(lines):
             label, *rest = line.split(None, 1)
-            if not label.startswith(mark):
+            if not label.startswith(FASTTEXT_MARK):
                 found = repr(line[:30].decode("utf-8", "replace"))
                 raise place.error(i, "label", found, "__label__1 or __label__2, then the text")
-            labels.append(label.removeprefix(mark))
+            labels.append(label.removeprefix(FASTTEXT_MARK))
             texts.append(rest[0] if rest else b"")
         yield place, Columns(labels, None, texts)
 
 
-def _lines(path: Path) -> Iterator[tuple[Place, list[bytes]]]:
-    """Stretches of lines without their ends; blank ones are allowed at the end of the file only."""
+def read_lines(path: Path, blanks: bool = False) -> Iterator[tuple[Place, list[bytes]]]:
+    """Stretches of a file's lines, without their ends and a byte order mark; unpacked.
+
+    Raises:
+        ValueError: a blank line that is not at the end of the file, unless `blanks` are kept.
+    """
     with _open(path) as stream:
         first, blank = 1, 0
         while lines := [line.rstrip(b"\r\n") for line in islice(stream, STRETCH)]:
             if first == 1:
                 lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")  # byte order mark
             for number, line in enumerate(lines, first):
-                if not line.strip():
+                if not line.strip() and not blanks:
                     blank = blank or number
                 elif blank:
                     raise ValueError(f"{path}: line {blank} is blank; expected a review a line")

@@ -68,6 +68,16 @@ def test_a_text_that_is_trained_validated_or_tested_on_is_not_joined(taught, tmp
     assert table.ids(len(table) - 1).tolist() == wanted
 
 
+def test_held_out_reviews_are_known_in_a_labelled_text_file_too(taught, tmp_path) -> None:
+    config, _ = taught
+    path = tmp_path / "train.txt"
+    path.write_text("".join(f"__label__{1 + i % 2} review number {i}\n" for i in range(60)))
+    config.data.sources = [str(path)]
+    config.distill.unlabelled = [str(path)]
+    data = load_data(config.data)
+    assert len(data.validation) and len(with_unlabelled(config, data, None)) == len(data.train)
+
+
 def test_logits_are_the_bundles_own_in_the_tables_order(taught) -> None:
     config, data = taught
     table = with_unlabelled(config, data, None)
