@@ -23,6 +23,7 @@ from torch.optim import AdamW, Optimizer
 
 from training.batches import epoch_plan
 from training.files import write_whole
+from training.folder import refuse_strangers
 from training.history import History
 from training.interrupt import Interruption
 from training.loop import Interrupted
@@ -236,10 +237,11 @@ def _prepare(config: MaskedConfig, output: Path, restart: bool) -> dict[str, Any
             )
         if result.is_file():
             return dict(json.loads(result.read_text(encoding="utf-8")))
-    elif output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise ValueError(f"--output {output} is not empty and not a run; give another folder")
+    else:
+        refuse_strangers(output)
     output.mkdir(parents=True, exist_ok=True)
+    # first: by it a folder is known as a run's, whenever it is killed
+    write_whole(stored, yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True))
     facts = environment(torch.device("cpu"), 1, config.seed, sys.orig_argv)
     write_whole(output / "environment.json", json.dumps(facts, indent=1))
-    write_whole(stored, yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True))
     return None
