@@ -1,6 +1,8 @@
 """A run's folder is taken back whenever its run was killed, and nobody else's is touched."""
 
+import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,15 @@ def test_a_folder_of_something_else_is_refused_and_kept(task: str, tmp_path: Pat
         assert os.listdir(output) == [name]
     with pytest.raises(ValueError, match="is not empty and not a run"):
         _prepare(task, output / name, False)
+
+
+@pytest.mark.parametrize("task", ["classification", "mlm"])
+def test_the_record_of_a_run_does_not_say_where_the_interpreter_lies(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["-m", "training", "--set", "data.max_length=9", "--output", "x"]
+    monkeypatch.setattr(sys, "orig_argv", ["/home/me/.venv/bin/python3.11", *words])
+    _prepare(task, tmp_path / "run", False)
+    record = (tmp_path / "run" / "environment.json").read_text()
+    assert json.loads(record)["command"] == ["python", *words]
+    assert "/home/me" not in record
