@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import GradientAccumulationPlugin, ProjectConfiguration
 
 from models import bundle, registry
 from models.classifier import Classifier
@@ -19,6 +19,7 @@ from training.data import ReviewData, load_data
 from training.distillation import teacher_logits, with_unlabelled
 from training.folder import prepare_folder, write_result
 from training.initialisation import initialise_blocks, initialise_embeddings, scale_drawn
+from training.launch import check_environment, check_processes, ignored_accumulation
 from training.loop import Trainer, make_optimizer
 from training.measure import device_name
 from training.objective import Objective
@@ -47,6 +48,8 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
         )
     accelerator = make_accelerator(config, output)
     progress = Progress(accelerator.is_main_process)
+    if ignored := ignored_accumulation():
+        progress.say(ignored)
     done = prepare_folder(config, output, restart, accelerator)
     if done:
         progress.say(f"already finished: {output / 'result.json'} (--restart trains it again)")
@@ -96,8 +99,10 @@ def make_accelerator(config: Config, output: Path) -> Accelerator:
     """Accelerate's own view of the machine, with our precision and tracker where set.
 
     Raises:
-        ValueError: fp16 without an accelerator, or a tracker that is unknown or not installed.
+        ValueError: fp16 without an accelerator, a tracker that is unknown or not installed, or a
+            launch that compiles or shards the model.
     """
+    check_environment()
     tracker = config.train.tracker
     known = sorted(str(name) for name in LOGGER_TYPE_TO_CLASS)
     if tracker not in (*known, "none"):
@@ -115,6 +120,8 @@ def make_accelerator(config: Config, output: Path) -> Accelerator:
             cpu=not torch.cuda.is_available(),
             mixed_precision=config.train.mixed_precision,
             log_with=None if tracker == "none" else tracker,
+            # said outright: else the environment's number of steps divides the loss
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             project_config=ProjectConfiguration(
                 project_dir=str(output), logging_dir=str(output / "tensorboard")
             ),
@@ -125,12 +132,7 @@ def make_accelerator(config: Config, output: Path) -> Accelerator:
     if tracker != "none" and not accelerator.log_with:
         raise ValueError(f"train.tracker={tracker} is not installed; install it, or --set "
                          "train.tracker=tensorboard")  # fmt: skip
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != world:
-        raise ValueError(
-            f"WORLD_SIZE={world}, but Accelerate found {accelerator.num_processes} process(es), "
-            "each of which would train a model of its own; use accelerate launch or torchrun"
-        )
+    check_processes(accelerator)
     return accelerator
 
 

@@ -26,6 +26,7 @@ from training.files import write_whole
 from training.folder import refuse_strangers
 from training.history import History
 from training.interrupt import Interruption
+from training.launch import check_environment
 from training.loop import Interrupted
 from training.measure import device_name, environment
 from training.mlm.config import MaskedConfig, as_dict, differences
@@ -49,6 +50,7 @@ def run_masked(config: MaskedConfig, output: Path, restart: bool = False) -> dic
         training.loop.Interrupted: a signal asked to stop; the same call goes on from there.
     """
     began = time.perf_counter()
+    check_environment()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     if accelerator.num_processes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("--task mlm trains in one process; start it without accelerate launch, or "
