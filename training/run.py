@@ -16,7 +16,7 @@ from training import row_wise
 from training.best import measure_best
 from training.config import Config, as_dict, flatten
 from training.data import ReviewData, load_data
-from training.distillation import teacher_logits, with_unlabelled
+from training.distillation import check_teacher, teacher_logits, with_unlabelled
 from training.folder import prepare_folder, write_result
 from training.initialisation import initialise_blocks, initialise_embeddings, scale_drawn
 from training.launch import check_environment, check_processes, ignored_accumulation
@@ -58,6 +58,8 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
         f"{device_name(accelerator.device)}: {accelerator.num_processes} process(es), "
         f"{torch.get_num_threads()} thread(s) each, precision {accelerator.mixed_precision}"
     )
+    if config.distill.teacher is not None:
+        check_teacher(config.distill.teacher, LABELS)
     # Its file locks let one process tokenise while the others wait, however long that takes.
     data = load_data(config.data, progress if accelerator.is_main_process else None)
     data_seconds = time.perf_counter() - began
@@ -148,18 +150,24 @@ def _check_fit(config: Config, data: ReviewData, model: Classifier) -> None:
     """The longest review of the last token id goes through, or says before training why not.
 
     Raises:
-        ValueError: more tokens, or longer reviews, than the model has embeddings for.
+        ValueError: more tokens, or longer reviews, than the model has embeddings for, or another
+            number of logits than the reviews have labels.
     """
     size, length = data.tokenizer.get_vocab_size(), config.data.max_length
     ids = torch.full((1, length), size - 1)
     try:
         with torch.inference_mode():
-            model.eval()(ids, torch.ones_like(ids))
+            given = model.eval()(ids, torch.ones_like(ids)).shape[-1]
     except (IndexError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"data.max_length={length} and the tokenizer's {size} tokens do not fit "
             f"model.architecture={config.model.architecture}: {error}"
         ) from error
+    if given != len(LABELS):
+        raise ValueError(
+            f"model.arguments.num_labels={given}: the reviews have {len(LABELS)} labels "
+            f"({', '.join(LABELS)}); leave it out"
+        )
     if config.train.compile and config.model.architecture in RECURRENT:
         raise ValueError(
             f"train.compile: torch.compile unrolls {config.model.architecture} over the steps and "

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from models import bundle
 from models.registry import build
 from training import distillation
+from training import run as run_module
 from training.config import parse
 from training.data import load_data
 from training.distillation import teacher_logits, with_unlabelled
@@ -124,6 +125,20 @@ def test_a_teacher_that_reads_other_ids_or_shorter_reviews_is_refused(taught) ->
     bundle.save(other, config.distill.teacher)
     with pytest.raises(ValueError, match="its tokenizer is another one"):
         _logits(config, data, data.train)
+
+
+def test_a_teacher_of_other_labels_is_refused_before_the_data_are_prepared(
+    taught, tmp_path, monkeypatch
+) -> None:
+    config, _ = taught
+    other = bundle.load(config.distill.teacher)
+    other.labels = ["positive", "negative"]
+    bundle.save(other, config.distill.teacher)
+    monkeypatch.setattr(run_module, "load_data", lambda *_: pytest.fail("the data were prepared"))
+    with pytest.raises(
+        ValueError, match=r"its labels are positive, negative, .*negative, positive"
+    ):
+        run_module.run(config, tmp_path / "run")
 
 
 def test_texts_without_labels_need_a_teacher() -> None:

@@ -139,6 +139,13 @@ def test_reviews_longer_than_the_model_are_refused_before_training(tmp_path: Pat
     assert refused.returncode == 2 and "data.max_length=300" in refused.stderr
 
 
+def test_a_model_of_other_labels_is_refused_before_training(tmp_path: Path, train) -> None:
+    refused = train(tmp_path / "run", "model.arguments.num_labels=3", check=False)
+    assert refused.returncode == 2
+    assert "error: model.arguments.num_labels=3: the reviews have 2 labels" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_compiling_a_recurrent_model_is_refused_with_the_reason(tmp_path: Path, train) -> None:
     refused = train(tmp_path / "run", "train.compile=true", check=False)
     assert refused.returncode == 2 and "train.compile" in refused.stderr
