@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from training.feed import feed
 from training.history import History
 from training.interrupt import Interruption
 from training.measure import MemoryMeter
+from training.metrics import cross_entropy
 from training.objective import Objective, known_labels
 from training.progress import Progress, Task
 from training.row_wise import RowWise
@@ -233,7 +233,8 @@ class Trainer:
             self.row_wise.flush(state.step)
         logits = predict(self.model, self.validation, self.accelerator, self.config,
                          self.progress, "validation")  # fmt: skip
-        accuracy, loss = _accuracy_and_loss(logits, self.validation.labels)
+        accuracy = float((logits.argmax(-1) == self.validation.labels).mean())
+        loss = cross_entropy(logits, self.validation.labels)
         self._mark = time.perf_counter(), time.process_time()
         state.evaluation_seconds += self._mark[0] - started
         reviews = max(1, state.running_reviews)
@@ -295,12 +296,3 @@ def make_optimizer(config: Config, model: nn.Module) -> Optimizer:
 def _step_seed(seed: int, step: int, rank: int) -> int:
     """A seed for the dropout of this step on this process: nothing to save, nothing to restore."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _accuracy_and_loss(
-    logits: NDArray[np.floating], labels: NDArray[np.integer]
-) -> tuple[float, float]:
-    own = torch.from_numpy(logits)
-    target = torch.from_numpy(labels.astype(np.int64))
-    accuracy = (own.argmax(-1) == target).double().mean().item()
-    return accuracy, F.cross_entropy(own.double(), target).item()

@@ -102,6 +102,21 @@ def test_the_run_folder_says_how_it_came_about(tmp_path: Path, train) -> None:
     assert not (run / "state").exists(), "a finished run keeps no optimiser state"
 
 
+def test_the_calibrated_checkpoints_loss_is_said_everywhere(tmp_path: Path, train) -> None:
+    run = tmp_path / "run"
+    settings = ["train.max_steps=30", "train.epochs=20", "train.learning_rate=0.01"]
+    train(run, *settings, "data.validation_fraction=0.3")
+    result = json.loads((run / "result.json").read_text())
+    stored = bundle.load(run / "best")
+    assert stored.metrics["temperature"] == result["calibration"]["temperature"] != 1
+    assert result["calibration"]["fitted_on"] == "validation"
+    calibrated = result["validation"]["loss"]["value"]
+    assert stored.metrics["validation_loss"] == result["best"]["loss"] == pytest.approx(calibrated)
+    seen = next(x["loss"] for x in _history(run)
+                if x["kind"] == "validation" and x["step"] == result["best"]["step"])  # fmt: skip
+    assert calibrated < seen
+
+
 def test_out_of_memory_is_answered_by_resuming_with_smaller_micro_batches(
     tmp_path: Path, train, small, environment
 ) -> None:
