@@ -71,6 +71,24 @@ def test_a_killed_run_started_again_equals_the_uninterrupted_one(
         assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
+def test_a_source_that_changed_under_a_saved_state_is_refused(
+    tmp_path: Path, train, small, environment
+) -> None:
+    run, source = tmp_path / "run", tmp_path / "train.csv"
+    rows = [f"{i % 2},review number {i} of many\n" for i in range(300)]
+    source.write_text("label,content\n" + "".join(rows))
+    command = [sys.executable, "-m", "training", *small(run, "train.epochs=9", data=str(source))]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    _wait_for_step(run, 6, process)
+    process.kill()
+    process.communicate(timeout=60)
+    rows[7] = "1,quite another\n"  # with other words, of another vocabulary
+    source.write_text("label,content\n" + "".join(rows))
+    refused = train(run, "train.epochs=9", data=str(source), check=False)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "the data changed since the state was saved" in refused.stderr
+
+
 def test_a_finished_run_is_left_alone_and_other_settings_are_refused(tmp_path: Path, train) -> None:
     run = tmp_path / "run"
     train(run, "train.epochs=1")
