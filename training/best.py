@@ -1,4 +1,9 @@
-"""The best checkpoint of a run: taken back, calibrated, and tested."""
+"""The best checkpoint of a run: taken back, calibrated, and tested.
+
+The validation split's calibration error and loss in `result.json` are those of the calibrated
+model on the very rows that its temperature was fitted on, which `calibration.fitted_on` says: they
+flatter it. Those of the tests are on rows that it has not seen.
+"""
 
 from typing import Any
 
@@ -12,11 +17,14 @@ from training.calibration import fit_temperature, fold_temperature
 from training.data import ReviewData
 from training.evaluation import predict, write_predictions
 from training.loop import Trainer
-from training.metrics import evaluate_logits
+from training.metrics import cross_entropy, evaluate_logits
 
 
 def measure_best(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
-    """Validation and tests of the best checkpoint; its predictions go to `predictions/`."""
+    """Validation and tests of the best checkpoint; its predictions go to `predictions/`.
+
+    `trainer.state.best_loss` is from then on that of the calibrated checkpoint.
+    """
     accelerator, config, best = trainer.accelerator, trainer.config, trainer.bare
     stored = bundle.load(trainer.output / "best") if accelerator.is_main_process else None
     if stored:
@@ -29,7 +37,8 @@ def measure_best(trainer: Trainer, data: ReviewData) -> dict[str, Any]:
         logits = predict(trainer.model, table, accelerator, config, trainer.progress, name)
         if name == "validation" and config.train.calibrate:
             temperature, logits = _calibrated(trainer, stored, logits, table.labels)
-            measured["calibration"] = {"temperature": temperature}
+            measured["calibration"] = {"temperature": temperature, "fitted_on": "validation"}
+            trainer.state.best_loss = cross_entropy(logits, table.labels)
         metrics = evaluate_logits(logits, table.labels)
         if accelerator.is_main_process:
             path = trainer.output / "predictions" / f"{name}.parquet"
@@ -59,10 +68,16 @@ def _calibrated(
     if known[0] is not None:
         return known[0], logits
     temperature = fit_temperature(logits, labels)
+    logits = logits / temperature
     fold_temperature(trainer.bare, temperature)
     if stored:
         fold_temperature(stored.model, temperature)
         stored.metrics["temperature"] = temperature
+        stored.metrics["validation_loss"] = cross_entropy(logits, labels)
         bundle.save(stored, trainer.output / "best")
-    trainer.progress.say(f"calibrated: logits divided by {temperature:.3f}")
-    return temperature, logits / temperature
+    trainer.progress.say(
+        "calibrated: the validation split asks for no other temperature than 1"
+        if temperature == 1
+        else f"calibrated: logits divided by {temperature:.3f}"
+    )
+    return temperature, logits

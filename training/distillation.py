@@ -31,6 +31,20 @@ from training.unlabelled import unlabelled_split
 _PART = 8192  # rows between two writes: what an interruption loses
 
 
+def check_teacher(folder: str, labels: list[str]) -> None:
+    """A sound bundle of these labels, in this order: its logits stand beside the student's.
+
+    Raises:
+        ValueError, FileNotFoundError: no bundle there, or one of other labels; one line.
+    """
+    own = bundle.verify(folder)["labels"]
+    if own != labels:
+        raise ValueError(
+            f"distill.teacher={folder}: its labels are {', '.join(map(str, own))}, those of the "
+            f"reviews {', '.join(labels)}; give a teacher of the same labels in the same order"
+        )
+
+
 def with_unlabelled(config: Config, data: ReviewData, progress: Progress | None) -> TokenTable:
     """The training reviews and, after them, the texts without labels, whose label is -1.
 

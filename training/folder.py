@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from training.config import Config, differences, dump, parse
-from training.files import write_whole
+from training.files import is_partial, write_whole
 from training.measure import environment
 
 # What may change before a run is resumed: another way to the same model.
@@ -56,6 +56,19 @@ def write_result(output: Path, result: dict[str, Any]) -> None:
         shutil.rmtree(output / "state")
 
 
+def refuse_strangers(output: Path) -> None:
+    """A folder without a configuration must be empty, but for what a run leaves that was killed
+    while it wrote one; that is removed.
+
+    Raises:
+        ValueError: a file, or a folder that holds something else.
+    """
+    if output.is_file() or not all(map(is_partial, output.glob("*"))):
+        raise ValueError(f"--output {output} is not empty and not a run; give another folder")
+    for leftover in output.glob("*"):
+        leftover.unlink(missing_ok=True)
+
+
 def _prepare(
     config: Config, output: Path, restart: bool, processes: int, device: torch.device
 ) -> dict[str, Any] | None:
@@ -64,8 +77,8 @@ def _prepare(
         shutil.rmtree(output)
     if stored.is_file():
         _check_same(config, stored)
-    elif output.is_file() or any(_strangers(output)):
-        raise ValueError(f"--output {output} is not empty and not a run; give another folder")
+    else:
+        refuse_strangers(output)
     if result.is_file():
         return dict(json.loads(result.read_text(encoding="utf-8")))
     output.mkdir(parents=True, exist_ok=True)
@@ -73,11 +86,6 @@ def _prepare(
     facts = environment(device, processes, config.train.seed, sys.orig_argv)
     write_whole(output / "environment.json", json.dumps(facts, indent=1))
     return None
-
-
-def _strangers(output: Path) -> list[Path]:
-    """What is not ours; a run that was killed at its very start leaves a partial file."""
-    return [p for p in output.glob("*") if not p.name.endswith(".partial")]
 
 
 def _check_same(config: Config, stored: Path) -> None:

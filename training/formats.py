@@ -28,6 +28,8 @@ from training.reviews import (
 )
 
 Stretches = Iterator[tuple[Place, Columns]]
+FASTTEXT_MARK = b"__label__"
+_LONGEST_FIELD = 1 << 20  # of a CSV: Arrow's default block, which a row has to fit into
 
 
 def read_file(path: Path, text: str) -> Iterator[Reviews]:
@@ -87,37 +89,62 @@ def _read_csv(path: Path, text: str) -> Stretches:
     names = _first_record(path) if header else ["label", "title", "content"]
     title, content = choose_columns(names, text, str(path))
     used = [name for name in ("label", title, content) if name]
-    row, bad, last = 1, list[Any](), dict[str, bytes]()
+    row, misfits = 1, list[Any]()
     with _open(path) as stream:
-        quotes = _QuoteCounter(stream)
         try:
             given = None if header else names
-            for batch in _csv_reader(quotes, _separator(path), given, used, bad):
+            ended = _WithEnd(stream)
+            for batch in _csv_reader(ended, _separator(path), given, used, misfits):
                 if batch.num_rows:
                     yield Place(str(path), "row", row), from_table(batch, title, content)
                     row += batch.num_rows
-                    last = batch.slice(batch.num_rows - 1).to_pylist()[0]
         except pa.ArrowInvalid as error:
-            raise _csv_error(path, row, header, bad, error) from error
-    # Arrow closes an open quote at the end of the file, and what came after it was one long field
-    if quotes.odd and any(b"\n" in field for field in last.values()):
+            raise _csv_error(path, row, header, misfits, error) from error
+    if not misfits:  # our end was swallowed: Arrow closes an open quote at the end of the stream
         raise ValueError(f"{path}: row {row - 1}: a quote is opened and never closed")
 
 
-def _csv_reader(
-    stream: Any, separator: str, names: list[str] | None, used: list[str], bad: list[Any]
-) -> Any:
-    """Arrow's streaming reader; a row with another number of columns is left in `bad`."""
+class _WithEnd(io.RawIOBase):
+    """Passes a stream on, then a line of our own that is no row: a file has two columns at least.
 
-    def stop(row: Any) -> str:
-        bad.append(row)
-        return "error"
+    Where Arrow reports it as a row with too few columns, every quote before it was closed. Counting
+    quotes would not tell: one inside an unquoted field is a character like any other.
+    """
+
+    LINE = "\x1aend of file\x1a"
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.rest = stream, f"\n{self.LINE}\n".encode()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if data := self.stream.read(size):
+            return data
+        data, self.rest = self.rest, b""  # shorter than any block that Arrow asks for
+        return data
+
+
+def _csv_reader(
+    stream: Any, separator: str, names: list[str] | None, used: list[str], misfits: list[Any]
+) -> Any:
+    """Arrow's streaming reader; the first row with another number of columns is left in `misfits`.
+
+    That is an error unless it is the line of `_WithEnd`.
+    """
+
+    def misfit(row: Any) -> str:
+        misfits.append(row)
+        return "skip" if row.text == _WithEnd.LINE else "error"
 
     return pa.csv.open_csv(
         stream,
-        read_options=pa.csv.ReadOptions(use_threads=False, column_names=names),
+        read_options=pa.csv.ReadOptions(
+            use_threads=False, column_names=names, block_size=_LONGEST_FIELD
+        ),
         parse_options=pa.csv.ParseOptions(
-            delimiter=separator, newlines_in_values=True, invalid_row_handler=stop
+            delimiter=separator, newlines_in_values=True, invalid_row_handler=misfit
         ),
         # as bytes: the check of the encoding is ours, which knows the row
         convert_options=pa.csv.ConvertOptions(
@@ -126,11 +153,16 @@ def _csv_reader(
     )
 
 
-def _csv_error(path: Path, row: int, header: bool, bad: list[Any], error: Exception) -> ValueError:
-    if bad:
-        first = bad[0]
+def _csv_error(
+    path: Path, row: int, header: bool, misfits: list[Any], error: Exception
+) -> ValueError:
+    if misfits:
+        first = misfits[0]
+        where = f"{path}: row {first.number - header}"
+        if _WithEnd.LINE in first.text:
+            return ValueError(f"{where}: a quote is opened and never closed")
         return ValueError(
-            f"{path}: row {first.number - header}: found {first.actual_columns} columns; expected "
+            f"{where}: found {first.actual_columns} columns; expected "
             f"{first.expected_columns}; text that holds the separator goes in double quotes, and a "
             "quote in it is doubled"
         )
@@ -140,25 +172,10 @@ def _csv_error(path: Path, row: int, header: bool, bad: list[Any], error: Except
     return ValueError(f"{path}: at or after row {row}: {reason}")
 
 
-class _QuoteCounter(io.RawIOBase):
-    """Passes a stream on and knows whether the double quotes in it are odd in number."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream, self.odd = stream, False
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self.stream.read(size)
-        self.odd ^= data.count(b'"') % 2 == 1
-        return data
-
-
 def _read_json(path: Path, text: str) -> Stretches:
     title: str | None = None
     content: str | None = None
-    for place, lines in _lines(path):
+    for place, lines in read_lines(path):
         rows = [_json_object(line, place, i) for i, line in enumerate(lines)]
         if place.first == 1:
             title, content = choose_columns(list(rows[0]), text, str(path))
@@ -183,7 +200,7 @@ def _json_object(line: bytes, place: Place, offset: int) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise place.error(offset, "any", f"byte 0x{line[error.start]:02x}", "UTF-8") from None
     except json.JSONDecodeError as error:
-        found = f"{line[:40].decode()!r} ({error.msg})"
+        found = f"{line[:40].decode('utf-8', 'replace')!r} ({error.msg})"  # may cut a character
         raise place.error(offset, "any", found, "a JSON object a line") from None
     if not isinstance(row, dict):
         raise place.error(offset, "any", f"a {type(row).__name__}", "a JSON object a line")
@@ -193,41 +210,53 @@ def _json_object(line: bytes, place: Place, offset: int) -> dict[str, Any]:
 def _read_fasttext(path: Path, text: str) -> Stretches:
     if text == "title":
         raise ValueError(f"{path}: text=title, but fastText files have no titles; use text=content")
-    mark = b"__label__"
-    for place, lines in _lines(path):
+    for place, lines in read_lines(path):
         labels, texts = [], []
         for i, line in enumerate(lines):
             label, *rest = line.split(None, 1)
-            if not label.startswith(mark):
+            if not label.startswith(FASTTEXT_MARK):
                 found = repr(line[:30].decode("utf-8", "replace"))
                 raise place.error(i, "label", found, "__label__1 or __label__2, then the text")
-            labels.append(label.removeprefix(mark))
+            labels.append(label.removeprefix(FASTTEXT_MARK))
             texts.append(rest[0] if rest else b"")
         yield place, Columns(labels, None, texts)
 
 
-def _lines(path: Path) -> Iterator[tuple[Place, list[bytes]]]:
-    """Stretches of lines without their ends; blank ones are allowed at the end of the file only."""
+def read_lines(path: Path, blanks: bool = False) -> Iterator[tuple[Place, list[bytes]]]:
+    """Stretches of a file's lines, without their ends and a byte order mark; unpacked.
+
+    Raises:
+        ValueError: a blank line that is not at the end of the file, unless `blanks` are kept.
+    """
     with _open(path) as stream:
         first, blank = 1, 0
         while lines := [line.rstrip(b"\r\n") for line in islice(stream, STRETCH)]:
             if first == 1:
                 lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")  # byte order mark
             for number, line in enumerate(lines, first):
-                if not line.strip():
+                if not line.strip() and not blanks:
                     blank = blank or number
                 elif blank:
                     raise ValueError(f"{path}: line {blank} is blank; expected a review a line")
             following = first + len(lines)
-            if filled := lines[: blank - first] if blank else lines:
+            if filled := lines[: max(0, blank - first)] if blank else lines:
                 yield Place(str(path), "line", first), filled
             first = following
 
 
 def _first_record(path: Path) -> list[str]:
-    with _open(path) as stream:
-        lines = (line.decode("utf-8", "replace").removeprefix("\ufeff") for line in stream)
-        return next(csv.reader(lines, delimiter=_separator(path)), [])
+    limit = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        # newline="": lines end at \r too, as they do for Arrow
+        with io.TextIOWrapper(_open(path), "utf-8-sig", "replace", newline="") as lines:
+            return next(csv.reader(lines, delimiter=_separator(path)), [])
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}: the first row: {error}; expected fields of a megabyte at most, and every "
+            "quote that is opened closed"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _has_no_header(path: Path) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
@@ -25,14 +24,16 @@ from training.config import Config
 from training.data import TokenTable
 from training.evaluation import predict
 from training.feed import feed
+from training.fingerprint import check_same, fingerprint
 from training.history import History
 from training.interrupt import Interruption
 from training.measure import MemoryMeter
+from training.metrics import cross_entropy
 from training.objective import Objective, known_labels
 from training.progress import Progress, Task
 from training.row_wise import RowWise
 from training.schedule import Schedule
-from training.state import TrainState, load_state, save_state
+from training.state import TrainState, load_state, peek_state, save_state
 
 
 class Interrupted(Exception):
@@ -83,19 +84,27 @@ class Trainer:
         """Go back to the newest saved state, where there is one, and cut the history to it.
 
         Raises:
-            ValueError: several machines, not all of which see the saved state.
+            ValueError: several machines, not all of which see the saved state; or other data,
+                processes or precision than it was saved with.
         """
-        found = load_state(self.output / "state", self.bare, self.optimizer)
-        if found:
-            self.state = found
-            if self.accelerator.scaler is not None and found.scaler:
-                self.accelerator.scaler.load_state_dict(found.scaler)
-            self.progress.say(f"resuming after step {found.step} of {self.schedule.total_steps}")
-        if len(set(gather_object([self.state.step]))) > 1:
+        folder = self.output / "state"
+        found = peek_state(folder)
+        if len(set(gather_object([found.step if found else 0]))) > 1:
             raise ValueError(
                 f"--output {self.output}: not every machine sees the saved state in it; resuming "
                 "needs a folder that they share (or --restart)"
             )
+        processes, precision = self.accelerator.num_processes, self.accelerator.mixed_precision
+        now = fingerprint(self.train, self.validation, self.teacher, processes, precision)
+        if found:
+            # before its tensors, which other data, by another vocabulary, may not fit
+            if unchecked := check_same(found.trained_on, now, f"--output {self.output}"):
+                self.progress.say(unchecked)
+            self.state = load_state(folder, self.bare, self.optimizer) or found
+            if self.accelerator.scaler is not None and found.scaler:
+                self.accelerator.scaler.load_state_dict(found.scaler)
+            self.progress.say(f"resuming after step {found.step} of {self.schedule.total_steps}")
+        self.state.trained_on = now
         if self.accelerator.is_main_process:
             self._window += torch.tensor(self.state.window, dtype=torch.float64).to(
                 self.accelerator.device
@@ -233,7 +242,8 @@ class Trainer:
             self.row_wise.flush(state.step)
         logits = predict(self.model, self.validation, self.accelerator, self.config,
                          self.progress, "validation")  # fmt: skip
-        accuracy, loss = _accuracy_and_loss(logits, self.validation.labels)
+        accuracy = float((logits.argmax(-1) == self.validation.labels).mean())
+        loss = cross_entropy(logits, self.validation.labels)
         self._mark = time.perf_counter(), time.process_time()
         state.evaluation_seconds += self._mark[0] - started
         reviews = max(1, state.running_reviews)
@@ -295,12 +305,3 @@ def make_optimizer(config: Config, model: nn.Module) -> Optimizer:
 def _step_seed(seed: int, step: int, rank: int) -> int:
     """A seed for the dropout of this step on this process: nothing to save, nothing to restore."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _accuracy_and_loss(
-    logits: NDArray[np.floating], labels: NDArray[np.integer]
-) -> tuple[float, float]:
-    own = torch.from_numpy(logits)
-    target = torch.from_numpy(labels.astype(np.int64))
-    accuracy = (own.argmax(-1) == target).double().mean().item()
-    return accuracy, F.cross_entropy(own.double(), target).item()

@@ -68,9 +68,12 @@ def device_name(device: torch.device) -> str:
 def environment(
     device: torch.device, processes: int, seed: int, command: list[str]
 ) -> dict[str, Any]:
-    """What one needs to repeat a run: versions, hardware, seed and command line."""
+    """What one needs to repeat a run: versions, hardware, seed and command line.
+
+    The interpreter is called `python` there, wherever it lies: records are published.
+    """
     return {
-        "command": command,
+        "command": ["python", *command[1:]],
         "seed": seed,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -61,7 +61,7 @@ def evaluate_logits(
     log_probabilities = log_softmax(logits.astype(np.float64), axis=-1)  # (N, C)
     predictions = log_probabilities.argmax(-1)
     correct = predictions == labels
-    losses = -log_probabilities[np.arange(len(labels)), labels.astype(np.int64)]
+    losses = _losses(log_probabilities, labels)
     wilson = binomtest(int(correct.sum()), len(labels)).proportion_ci(method="wilson")
     rng = np.random.default_rng(seed)
     confidence = np.exp(log_probabilities.max(-1))
@@ -73,6 +73,19 @@ def evaluate_logits(
         f1=_f1(predictions, labels, rng),
         calibration_error=_calibration_error(confidence, correct, rng),
     )
+
+
+def cross_entropy(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """The mean in nats, of `logits` (N, C) with `labels` (N,)."""
+    return float(_losses(log_softmax(logits.astype(np.float64), axis=-1), labels).mean())
+
+
+def _losses(
+    log_probabilities: NDArray[np.floating], labels: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    """(N,), of log-probabilities (N, C)."""
+    losses: NDArray[np.floating] = -log_probabilities[np.arange(len(labels)), labels]
+    return losses
 
 
 def _normal(value: float, standard_error: float, upper: float = 1.0) -> Interval:

@@ -58,7 +58,7 @@ class Place:
 def checked(columns: Columns, place: Place, text: str, one_two: bool = False) -> Reviews:
     """Join title and content as `text` says and make labels 0/1, or stop at the first bad row."""
     labels = _labels(columns.label, place, one_two)
-    title = None if columns.title is None else _texts(columns.title, place, "title")
+    title = None if columns.title is None else checked_texts(columns.title, place, "title")
     if text == "title":
         if title is None:
             raise ValueError(
@@ -66,7 +66,7 @@ def checked(columns: Columns, place: Place, text: str, one_two: bool = False) ->
             )
         return Reviews(title, labels)
     assert columns.content is not None, "the readers refuse a file without content"
-    content = _texts(columns.content, place, "content")
+    content = checked_texts(columns.content, place, "content")
     if text == "content" or title is None:
         return Reviews(content, labels)
     joined = [f"{t}\n{c}" if t and c else t or c for t, c in zip(title, content, strict=True)]
@@ -97,14 +97,15 @@ def choose_columns(names: list[str], text: str, file: str) -> tuple[str | None, 
 def from_table(table: Any, title: str | None, content: str | None) -> Columns:
     """Columns of an Arrow table or record batch, text as bytes where Arrow has it as text."""
     return Columns(
-        label=_plain(table.column("label")),
-        title=_plain(table.column(title)) if title else None,
-        content=_plain(table.column(content)) if content else None,
+        label=plain_values(table.column("label")),
+        title=plain_values(table.column(title)) if title else None,
+        content=plain_values(table.column(content)) if content else None,
     )
 
 
-def _plain(column: Any) -> list[Any]:
-    """Python values. Text comes as bytes: Arrow does not check the encoding, `_texts` does."""
+def plain_values(column: Any) -> list[Any]:
+    """Python values of an Arrow column. Text comes as bytes: Arrow does not check the encoding,
+    `checked_texts` does."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type):
@@ -128,7 +129,12 @@ def _labels(values: list[Any], place: Place, one_two: bool) -> NDArray[np.int8]:
     return labels
 
 
-def _texts(values: list[Any], place: Place, column: str) -> list[str]:
+def checked_texts(values: list[Any], place: Place, column: str) -> list[str]:
+    """The texts of a stretch, decoded where they are bytes.
+
+    Raises:
+        ValueError: the first that is no UTF-8, no text, or null; one line.
+    """
     texts = []
     for i, value in enumerate(values):
         try:
@@ -139,5 +145,15 @@ def _texts(values: list[Any], place: Place, column: str) -> list[str]:
         if not isinstance(value, str):
             found = "null" if value is None else f"{type(value).__name__} {value!r}"
             raise place.error(i, column, found, "text (an empty one where there is none)")
+        _refuse_surrogates(value, place, i, column)
         texts.append(value)
     return texts
+
+
+def _refuse_surrogates(text: str, place: Place, offset: int, column: str) -> None:
+    """JSON can spell half of a surrogate pair, which is no character and has no bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x} at position {error.start}, half of a pair"
+        raise place.error(offset, column, half, "Unicode text") from None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import GradientAccumulationPlugin, ProjectConfiguration
 
 from models import bundle, registry
 from models.classifier import Classifier
@@ -16,9 +16,10 @@ from training import row_wise
 from training.best import measure_best
 from training.config import Config, as_dict, flatten
 from training.data import ReviewData, load_data
-from training.distillation import teacher_logits, with_unlabelled
+from training.distillation import check_teacher, teacher_logits, with_unlabelled
 from training.folder import prepare_folder, write_result
 from training.initialisation import initialise_blocks, initialise_embeddings, scale_drawn
+from training.launch import check_environment, check_processes, ignored_accumulation
 from training.loop import Trainer, make_optimizer
 from training.measure import device_name
 from training.objective import Objective
@@ -47,6 +48,8 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
         )
     accelerator = make_accelerator(config, output)
     progress = Progress(accelerator.is_main_process)
+    if ignored := ignored_accumulation():
+        progress.say(ignored)
     done = prepare_folder(config, output, restart, accelerator)
     if done:
         progress.say(f"already finished: {output / 'result.json'} (--restart trains it again)")
@@ -55,6 +58,8 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
         f"{device_name(accelerator.device)}: {accelerator.num_processes} process(es), "
         f"{torch.get_num_threads()} thread(s) each, precision {accelerator.mixed_precision}"
     )
+    if config.distill.teacher is not None:
+        check_teacher(config.distill.teacher, LABELS)
     # Its file locks let one process tokenise while the others wait, however long that takes.
     data = load_data(config.data, progress if accelerator.is_main_process else None)
     data_seconds = time.perf_counter() - began
@@ -96,8 +101,10 @@ def make_accelerator(config: Config, output: Path) -> Accelerator:
     """Accelerate's own view of the machine, with our precision and tracker where set.
 
     Raises:
-        ValueError: fp16 without an accelerator, or a tracker that is unknown or not installed.
+        ValueError: fp16 without an accelerator, a tracker that is unknown or not installed, or a
+            launch that compiles or shards the model.
     """
+    check_environment()
     tracker = config.train.tracker
     known = sorted(str(name) for name in LOGGER_TYPE_TO_CLASS)
     if tracker not in (*known, "none"):
@@ -115,6 +122,8 @@ def make_accelerator(config: Config, output: Path) -> Accelerator:
             cpu=not torch.cuda.is_available(),
             mixed_precision=config.train.mixed_precision,
             log_with=None if tracker == "none" else tracker,
+            # said outright: else the environment's number of steps divides the loss
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             project_config=ProjectConfiguration(
                 project_dir=str(output), logging_dir=str(output / "tensorboard")
             ),
@@ -125,12 +134,7 @@ def make_accelerator(config: Config, output: Path) -> Accelerator:
     if tracker != "none" and not accelerator.log_with:
         raise ValueError(f"train.tracker={tracker} is not installed; install it, or --set "
                          "train.tracker=tensorboard")  # fmt: skip
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != world:
-        raise ValueError(
-            f"WORLD_SIZE={world}, but Accelerate found {accelerator.num_processes} process(es), "
-            "each of which would train a model of its own; use accelerate launch or torchrun"
-        )
+    check_processes(accelerator)
     return accelerator
 
 
@@ -146,18 +150,24 @@ def _check_fit(config: Config, data: ReviewData, model: Classifier) -> None:
     """The longest review of the last token id goes through, or says before training why not.
 
     Raises:
-        ValueError: more tokens, or longer reviews, than the model has embeddings for.
+        ValueError: more tokens, or longer reviews, than the model has embeddings for, or another
+            number of logits than the reviews have labels.
     """
     size, length = data.tokenizer.get_vocab_size(), config.data.max_length
     ids = torch.full((1, length), size - 1)
     try:
         with torch.inference_mode():
-            model.eval()(ids, torch.ones_like(ids))
+            given = model.eval()(ids, torch.ones_like(ids)).shape[-1]
     except (IndexError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"data.max_length={length} and the tokenizer's {size} tokens do not fit "
             f"model.architecture={config.model.architecture}: {error}"
         ) from error
+    if given != len(LABELS):
+        raise ValueError(
+            f"model.arguments.num_labels={given}: the reviews have {len(LABELS)} labels "
+            f"({', '.join(LABELS)}); leave it out"
+        )
     if config.train.compile and config.model.architecture in RECURRENT:
         raise ValueError(
             f"train.compile: torch.compile unrolls {config.model.architecture} over the steps and "

@@ -53,6 +53,8 @@ class TrainState:
     """Length of history.jsonl at this step; what a killed run wrote after it is cut off."""
     scaler: dict[str, Any] | None = None
     """Of fp16's loss scaling."""
+    trained_on: dict[str, str | int] = field(default_factory=dict)
+    """`training.fingerprint` of the data; empty in a state that was saved before there was one."""
     stopped: str = ""
     """Empty while the run goes on; then why it ended."""
 
@@ -72,6 +74,12 @@ def save_state(folder: Path, state: TrainState, model: nn.Module, optimizer: Opt
         shutil.rmtree(old)
 
 
+def peek_state(folder: Path) -> TrainState | None:
+    """The newest state without its tensors; None where there is none."""
+    complete = _complete(folder)
+    return _read(complete[-1]) if complete else None
+
+
 def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> TrainState | None:
     """Put the newest state into `model` and `optimizer`; None where there is none."""
     for leftover in folder.glob(".writing-*"):
@@ -86,7 +94,11 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> TrainSta
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
     _load_optimizer(optimizer, load_file(newest / "optimizer.safetensors"))
-    return TrainState(**json.loads((newest / "state.json").read_text()))
+    return _read(newest)
+
+
+def _read(folder: Path) -> TrainState:
+    return TrainState(**json.loads((folder / "state.json").read_text()))
 
 
 def _complete(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from models import bundle
 from models.registry import build
 from training import distillation
+from training import run as run_module
 from training.config import parse
 from training.data import load_data
 from training.distillation import teacher_logits, with_unlabelled
@@ -68,6 +69,16 @@ def test_a_text_that_is_trained_validated_or_tested_on_is_not_joined(taught, tmp
     assert table.ids(len(table) - 1).tolist() == wanted
 
 
+def test_held_out_reviews_are_known_in_a_labelled_text_file_too(taught, tmp_path) -> None:
+    config, _ = taught
+    path = tmp_path / "train.txt"
+    path.write_text("".join(f"__label__{1 + i % 2} review number {i}\n" for i in range(60)))
+    config.data.sources = [str(path)]
+    config.distill.unlabelled = [str(path)]
+    data = load_data(config.data)
+    assert len(data.validation) and len(with_unlabelled(config, data, None)) == len(data.train)
+
+
 def test_logits_are_the_bundles_own_in_the_tables_order(taught) -> None:
     config, data = taught
     table = with_unlabelled(config, data, None)
@@ -114,6 +125,20 @@ def test_a_teacher_that_reads_other_ids_or_shorter_reviews_is_refused(taught) ->
     bundle.save(other, config.distill.teacher)
     with pytest.raises(ValueError, match="its tokenizer is another one"):
         _logits(config, data, data.train)
+
+
+def test_a_teacher_of_other_labels_is_refused_before_the_data_are_prepared(
+    taught, tmp_path, monkeypatch
+) -> None:
+    config, _ = taught
+    other = bundle.load(config.distill.teacher)
+    other.labels = ["positive", "negative"]
+    bundle.save(other, config.distill.teacher)
+    monkeypatch.setattr(run_module, "load_data", lambda *_: pytest.fail("the data were prepared"))
+    with pytest.raises(
+        ValueError, match=r"its labels are positive, negative, .*negative, positive"
+    ):
+        run_module.run(config, tmp_path / "run")
 
 
 def test_texts_without_labels_need_a_teacher() -> None:

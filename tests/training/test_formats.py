@@ -122,6 +122,10 @@ BAD = {
     "wide.csv": (b"label,content\n1,a\n0,b\n0,c,d\n", "row 3: found 3 columns; expected 2"),
     "wide-headless.csv": (b"1,t,a\n2,u,b,c\n", "row 2: found 4 columns; expected 3"),
     "quote.csv": (b'label,content\n1,a\n1,"b\n1,c\n0,d\n', "row 2: a quote is opened and never"),
+    # an inch mark makes the quotes even in number, and no quote less open
+    "even.csv": (b'label,content\n1,40" wide\n0,"b\nc\n', "row 2: a quote is opened and never"),
+    "middle.csv": (b'label,title,content\n1,t,a\n0,"b,c\n', "row 2: a quote is opened and never"),
+    "huge.csv": (b'"2","t","' + b"x" * (1 << 20) + b'y"\n', "the first row: field larger than"),
     "bytes.csv": (
         b"label,content\n1,a\n1,b\xe9\n",
         "row 2, column content: found byte 0xe9 at position 1; expected UTF-8",
@@ -134,6 +138,12 @@ BAD = {
     "number.jsonl": (b'{"label": 1, "content": 5}\n', "line 1, column content: found int 5"),
     "true.jsonl": (b'{"label": true, "content": "a"}\n', "line 1, column label: found True"),
     "array.jsonl": (b'[{"label": 1}]\n', "line 1.*found a list; expected a JSON object a line"),
+    "surrogate.jsonl": (
+        b'{"label": 1, "content": "ab\\ud800"}\n',
+        r"line 1, column content: found \\ud800 at position 2.*expected Unicode text",
+    ),
+    # 40 bytes of it are shown, which end within a character
+    "half.jsonl": (b'{"label": 1, "content": "aaaaaaaaaaaaaa\xc3\xa9', "line 1.*a JSON object"),
     "cut.jsonl": (b'{"label": 1, "content": "a"}\n{"lab', "line 2.*expected a JSON object a line"),
     "bytes.jsonl": (b'{"label": 1, "content": "\xff"}\n', "line 1.*byte 0xff; expected UTF-8"),
     "blank.jsonl": (
@@ -159,6 +169,36 @@ def test_a_bad_file_stops_with_where_what_and_what_was_expected(tmp_path: Path, 
     with pytest.raises(ValueError, match=message) as caught:
         _read(path)
     assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_quote_inside_an_unquoted_field_opens_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for end in ("", "\n", "\r\n\r\n"):
+        path.write_text(f'label,content\n1,40" wide\n0,"two\nlines"{end}', newline="")
+        assert _read(path) == (['40" wide', "two\nlines"], [1, 0])
+
+
+@pytest.mark.parametrize("packing", PACKERS)
+def test_csv_lines_may_end_as_on_an_old_mac(tmp_path: Path, packing: str) -> None:
+    path = tmp_path / f"a.csv{packing}"
+    path.write_bytes(PACKERS[packing](b'label,content\r1,a\r0,"b\rc"\r'))
+    assert _read(path) == (["a", "b\rc"], [1, 0])
+    path.write_bytes(PACKERS[packing](b'"2","t","a"\r"1","u","b"\r'))
+    assert _read(path) == (["t\na", "u\nb"], [1, 0])
+
+
+def test_a_field_may_be_longer_than_the_csv_module_takes_by_default(tmp_path: Path) -> None:
+    long, limit = "x" * 200_000, csv.field_size_limit()
+    (tmp_path / "a.csv").write_text(f'"2","t","{long}"\n"1","u","b"\n')
+    assert _read(tmp_path / "a.csv", "content") == ([long, "b"], [1, 0])
+    assert csv.field_size_limit() == limit  # other code of the process has its own
+
+
+@pytest.mark.parametrize("lines", [2047, 2048])
+def test_blank_lines_at_the_end_may_cross_a_stretch(tmp_path: Path, lines: int) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("__label__2 a\n" * lines + "\n" * 2100)
+    assert len(_read(path)[0]) == lines
 
 
 def test_a_bad_parquet_row_is_named(tmp_path: Path) -> None:

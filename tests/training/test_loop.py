@@ -1,5 +1,7 @@
 """One optimiser step over one global batch, however it is cut up."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -109,10 +111,54 @@ def test_a_process_without_reviews_adds_nothing_to_the_gradient(make_trainer) ->
     assert all(g is not None and not g.any() for g in gradients)
 
 
+def test_a_state_is_gone_on_with_on_its_own_data_only(make_trainer, monkeypatch) -> None:
+    saved = make_trainer()
+    saved.resume()
+    saved.state.step = 1
+    saved._save()
+    make_trainer().resume()  # the same: goes on
+
+    def refused(message: str, **other) -> None:
+        trainer = make_trainer()
+        for name, value in other.items():
+            setattr(trainer, name, value)
+        with pytest.raises(ValueError, match=message) as caught:
+            trainer.resume()
+        assert "the data changed since the state was saved" in str(caught.value)
+        assert "--restart" in str(caught.value) and trainer.state.step == 0
+
+    train = saved.train
+    refused("training texts", train=train.select(np.arange(len(train) - 1)))
+    refused("training texts", train=train.select(np.arange(len(train))[::-1]))
+    flipped = train.select(np.arange(len(train)))
+    flipped.labels = 1 - train.labels
+    refused(r"saved \(training labels\)", train=flipped)
+    refused("validation reviews", validation=saved.validation.select(np.array([0])))
+    refused("teacher's logits", teacher=np.zeros((len(train), 2), np.float32))
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    refused("number of processes 1 -> 2")
+    monkeypatch.undo()
+    monkeypatch.setattr(Accelerator, "mixed_precision", "bf16")
+    refused("mixed precision no -> bf16")
+
+
+def test_a_state_from_before_the_check_is_accepted_and_that_is_said(make_trainer) -> None:
+    saved = make_trainer()
+    saved.state.step = 1
+    saved._save()  # it never resumed, so that its state knows nothing of its data
+    path = saved.output / "state" / "step-00000001" / "state.json"
+    older = json.loads(path.read_text())
+    assert older.pop("trained_on") == {}
+    path.write_text(json.dumps(older))
+    resumed, said = make_trainer(), []
+    resumed.progress.say = said.append
+    resumed.resume()
+    assert resumed.state.step == 1 and "not checked" in said[0]
+    assert resumed.state.trained_on  # the next state knows
+
+
 def test_early_stopping_ends_the_run_and_keeps_the_best(tmp_path, train) -> None:
     """A learning rate too small to change an answer: the first validation stays the best."""
-    import json
-
     run = tmp_path / "run"
     train(run, "train.patience=2", "train.learning_rate=1e-12", "train.epochs=9")
     result = json.loads((run / "result.json").read_text())

@@ -71,6 +71,24 @@ def test_a_killed_run_started_again_equals_the_uninterrupted_one(
         assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
+def test_a_source_that_changed_under_a_saved_state_is_refused(
+    tmp_path: Path, train, small, environment
+) -> None:
+    run, source = tmp_path / "run", tmp_path / "train.csv"
+    rows = [f"{i % 2},review number {i} of many\n" for i in range(300)]
+    source.write_text("label,content\n" + "".join(rows))
+    command = [sys.executable, "-m", "training", *small(run, "train.epochs=9", data=str(source))]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    _wait_for_step(run, 6, process)
+    process.kill()
+    process.communicate(timeout=60)
+    rows[7] = "1,quite another\n"  # with other words, of another vocabulary
+    source.write_text("label,content\n" + "".join(rows))
+    refused = train(run, "train.epochs=9", data=str(source), check=False)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "the data changed since the state was saved" in refused.stderr
+
+
 def test_a_finished_run_is_left_alone_and_other_settings_are_refused(tmp_path: Path, train) -> None:
     run = tmp_path / "run"
     train(run, "train.epochs=1")
@@ -100,6 +118,21 @@ def test_the_run_folder_says_how_it_came_about(tmp_path: Path, train) -> None:
     assert result["training"]["steps"] == max(x["step"] for x in _history(run))
     assert list((run / "tensorboard").rglob("events.out.tfevents*"))
     assert not (run / "state").exists(), "a finished run keeps no optimiser state"
+
+
+def test_the_calibrated_checkpoints_loss_is_said_everywhere(tmp_path: Path, train) -> None:
+    run = tmp_path / "run"
+    settings = ["train.max_steps=30", "train.epochs=20", "train.learning_rate=0.01"]
+    train(run, *settings, "data.validation_fraction=0.3")
+    result = json.loads((run / "result.json").read_text())
+    stored = bundle.load(run / "best")
+    assert stored.metrics["temperature"] == result["calibration"]["temperature"] != 1
+    assert result["calibration"]["fitted_on"] == "validation"
+    calibrated = result["validation"]["loss"]["value"]
+    assert stored.metrics["validation_loss"] == result["best"]["loss"] == pytest.approx(calibrated)
+    seen = next(x["loss"] for x in _history(run)
+                if x["kind"] == "validation" and x["step"] == result["best"]["step"])  # fmt: skip
+    assert calibrated < seen
 
 
 def test_out_of_memory_is_answered_by_resuming_with_smaller_micro_batches(
@@ -137,6 +170,13 @@ def test_reviews_longer_than_the_model_are_refused_before_training(tmp_path: Pat
     refused = train(tmp_path / "run", "model.architecture=transformer", "data.max_length=300",
                     "model.arguments={embed_dim: 8, hidden_dim: 8}", check=False)  # fmt: skip
     assert refused.returncode == 2 and "data.max_length=300" in refused.stderr
+
+
+def test_a_model_of_other_labels_is_refused_before_training(tmp_path: Path, train) -> None:
+    refused = train(tmp_path / "run", "model.arguments.num_labels=3", check=False)
+    assert refused.returncode == 2
+    assert "error: model.arguments.num_labels=3: the reviews have 2 labels" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_compiling_a_recurrent_model_is_refused_with_the_reason(tmp_path: Path, train) -> None:

@@ -23,8 +23,10 @@ from torch.optim import AdamW, Optimizer
 
 from training.batches import epoch_plan
 from training.files import write_whole
+from training.folder import refuse_strangers
 from training.history import History
 from training.interrupt import Interruption
+from training.launch import check_environment
 from training.loop import Interrupted
 from training.measure import device_name, environment
 from training.mlm.config import MaskedConfig, as_dict, differences
@@ -48,6 +50,7 @@ def run_masked(config: MaskedConfig, output: Path, restart: bool = False) -> dic
         training.loop.Interrupted: a signal asked to stop; the same call goes on from there.
     """
     began = time.perf_counter()
+    check_environment()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     if accelerator.num_processes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("--task mlm trains in one process; start it without accelerate launch, or "
@@ -236,10 +239,11 @@ def _prepare(config: MaskedConfig, output: Path, restart: bool) -> dict[str, Any
             )
         if result.is_file():
             return dict(json.loads(result.read_text(encoding="utf-8")))
-    elif output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise ValueError(f"--output {output} is not empty and not a run; give another folder")
+    else:
+        refuse_strangers(output)
     output.mkdir(parents=True, exist_ok=True)
+    # first: by it a folder is known as a run's, whenever it is killed
+    write_whole(stored, yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True))
     facts = environment(torch.device("cpu"), 1, config.seed, sys.orig_argv)
     write_whole(output / "environment.json", json.dumps(facts, indent=1))
-    write_whole(stored, yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True))
     return None
