@@ -1,5 +1,6 @@
 """The deployment's files, as far as they can be checked without a cluster."""
 
+import functools
 import json
 import re
 import shutil
@@ -20,6 +21,7 @@ from serve.flags import parse_model
 from serve.instance import _metrics
 from serve.metrics import COUNTERS
 from serve.triton_command import main as triton_main
+from training.files import write_whole
 
 DEPLOY = Path(str(files("serve").joinpath("deploy")))
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -149,20 +151,26 @@ def test_the_proxys_script_waits_for_the_token_follows_it_and_ends_with_nginx(
     nginx.chmod(0o755)
     command = ["/bin/sh", str(DEPLOY / "proxy.sh"), "x.conf", str(token)]
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    with subprocess.Popen(command, env=environment) as running:
-        time.sleep(0.3)
-        assert not said.exists()
-        token.write_text("first")
-        expect(said, ["started -e stderr -c x.conf -g daemon off;"])
-        token.unlink()  # as while the endpoint starts again
-        time.sleep(1.2)
-        token.write_text("second")
-        expect(said, ["started -e stderr -c x.conf -g daemon off;", "reloaded"])
-        if ending == "nginx dies":
-            Path(f"{said}.die").touch()
-        else:
-            running.send_signal(getattr(signal, ending))
-        assert running.wait(20) == 3  # nginx's own
+    # Where the tests run in the background, a shell would inherit, and keep, SIGQUIT ignored.
+    heeded = functools.partial(signal.signal, signal.SIGQUIT, signal.SIG_DFL)
+    with subprocess.Popen(command, env=environment, preexec_fn=heeded) as running:
+        try:
+            time.sleep(0.3)
+            assert not said.exists()
+            write_whole(token, b"first")
+            expect(said, ["started -e stderr -c x.conf -g daemon off;"])
+            token.unlink()  # as while the endpoint starts again
+            time.sleep(1.2)
+            write_whole(token, b"second")
+            expect(said, ["started -e stderr -c x.conf -g daemon off;", "reloaded"])
+            if ending == "nginx dies":
+                Path(f"{said}.die").touch()
+            else:
+                running.send_signal(getattr(signal, ending))
+            assert running.wait(60) == 3  # nginx's own
+        finally:
+            Path(f"{said}.die").touch()  # nginx is not the script's to kill where it failed
+            running.kill()
     assert said.read_text().splitlines()[2:] == ["ended"]
 
 
