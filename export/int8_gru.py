@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.quantize import symmetric
+from export.saturation import products_saturate
 
 SHAPES = ((1, 128), (4, 128), (8, 128), (32, 128))
 """B reviews of T tokens, none padded."""
@@ -125,7 +126,8 @@ class _StepWise:
     def _product(
         self, a: str, part: str, weight: NDArray[Any], bias: NDArray[Any], output: str
     ) -> onnx.NodeProto:
-        quantised, scale = symmetric(weight, axis=0)  # (3H, ·), (3H, 1)
+        limit = 63 if products_saturate() else 127
+        quantised, scale = symmetric(weight, 0, limit)  # (3H, ·), (3H, 1)
         inputs = [
             a,
             self._constant(f"{part}_int8", np.ascontiguousarray(quantised.T)),

@@ -2,7 +2,8 @@
 storage where it does not.
 
 Linear layers are quantised dynamically, a scale an output channel: activations become uint8 as they
-come, so that no calibration set is needed. Embeddings keep a scale a row and are widened after the
+come, so that no calibration set is needed; their weights take seven bits where products of eight
+would overflow. Embeddings keep a scale a row and are widened after the
 look-up. A `GRU`'s weights are stored as int8, a scale an output channel, and widened when the
 session is made, since ONNX Runtime has no int8 kernel for the operator: a quarter of the file, at
 the float32 operator's speed.
@@ -21,6 +22,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from export.formats import NotExportable
+from export.saturation import products_saturate
 
 SMALLEST = 2048  # elements: below it a scale costs as much as it saves
 
@@ -39,6 +41,7 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
             op_types_to_quantize=["MatMul", "Gemm", "Attention"],
             per_channel=True,
             weight_type=QuantType.QInt8,
+            reduce_range=products_saturate(),
             extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         quantised = onnx.load(path)
@@ -58,11 +61,11 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def symmetric(
-    weights: NDArray[np.float32], axis: int
+    weights: NDArray[np.float32], axis: int, limit: int = 127
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """`weights` ≈ quantised · scale, with one scale for each index of `axis`; the other dimensions
-    of `scale` are 1. `NotExportable` for weights that are not finite: they have no scale, and NaN
-    becomes some int8 without a word."""
+    of `scale` are 1. None is beyond ±`limit`. `NotExportable` for weights that are not finite: they
+    have no scale, and NaN becomes some int8 without a word."""
     if not np.isfinite(weights).all():
         raise NotExportable(
             f"int8: a weight of shape {weights.shape} is not finite, so that it has no scale; "
@@ -70,7 +73,7 @@ def symmetric(
         )
     others = tuple(i for i in range(weights.ndim) if i != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
-    scale = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(127)
+    scale = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(limit)
     return np.rint(weights / scale).astype(np.int8), scale
 
 

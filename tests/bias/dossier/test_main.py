@@ -168,8 +168,10 @@ def test_a_card_says_of_its_own_bundle_alone_what_was_measured(
     assert "flip rate on eager: 1.00% [0.50, 2.00]" in own
     assert "**Ranking reviews for display**: passes (3 of 3 thresholds shown, on onnx)" in own
     assert "flip rate on" not in other and "swaps without meaning" not in other
-    assert ("Bias was not measured: there is no audit. Audit it: "
-            f"`python -m bias {runs[1]}/best --output {runs[1]}/audit`.") in other  # fmt: skip
+    unmeasured = (
+        f"Bias was not measured: there is no audit. Audit it: `python -m bias {runs[1]}/best "
+    )
+    assert unmeasured in other and f" --output {runs[1]}/audit`." in other
     assert ("**Ranking reviews for display**: does not pass (1 of 3 thresholds shown; not measured:"
             " latency, p99, flip rate)") in other  # fmt: skip
     assert "The dossier judges 2 seeds together" in other
