@@ -168,9 +168,7 @@ def test_a_card_says_of_its_own_bundle_alone_what_was_measured(
     assert "flip rate on eager: 1.00% [0.50, 2.00]" in own
     assert "**Ranking reviews for display**: passes (3 of 3 thresholds shown, on onnx)" in own
     assert "flip rate on" not in other and "swaps without meaning" not in other
-    unmeasured = (
-        f"Bias was not measured: there is no audit. Audit it: `python -m bias {runs[1]}/best "
-    )
+    unmeasured = f"was not measured: there is no audit. Audit it: `python -m bias {runs[1]}/best "
     assert unmeasured in other and f" --output {runs[1]}/audit`." in other
     assert ("**Ranking reviews for display**: does not pass (1 of 3 thresholds shown; not measured:"
             " latency, p99, flip rate)") in other  # fmt: skip
