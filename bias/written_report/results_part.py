@@ -174,9 +174,13 @@ def verdict(results: dict[str, Any], topic: str) -> str:
         said = f"{subject} did worse"
     else:
         said = f"{subject} cut both ways"
-    ratios = [f["evidence"]["cost"]["time_ratio"] for f in results["findings"]
-              if f["topic"] == topic and "cost" in f["evidence"]]  # fmt: skip
-    time = f", at {sum(ratios) / len(ratios):.2f} times the training time" if ratios else ""
+    costs = [f["evidence"]["cost"] for f in results["findings"]
+             if f["topic"] == topic and "cost" in f["evidence"]]  # fmt: skip
+    time = ""
+    if costs:
+        ratio = sum(cost["time_ratio"] for cost in costs) / len(costs)
+        processor = all(cost.get("clock") == "processor" for cost in costs)
+        time = f", at {ratio:.2f} times the {'processor' if processor else 'training'} time"
     return (
         f"{said}: of {len(made)} comparisons, on {listed(tests)}, {counts['better']} show it "
         f"better and {counts['worse']} worse{time}."
