@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from bias.dossier.decision import RULES
 from bias.written_report.audit_tables import Json, bulleted, drawn
 from bias.written_report.inputs import DOSSIER, Inputs, absent
 from training.results.wording import duration, number, percent
@@ -50,13 +51,24 @@ FIGURES = {
     "equalized_odds_difference": Shown("equalised odds difference", percent),
 }
 
+OUTDATED = (
+    "The dossier was written by rules that have changed since: what it recommends may no longer be "
+    "recommended. [dossier.md](dossier.md) says how the rules are now; write the dossier anew."
+)
+
 
 def short_answers(inputs: Inputs) -> list[str]:
     """What may be used where, a line a use."""
     dossier = inputs.get(DOSSIER)
     if dossier is None:
         return [f"**Where it may be used.** {absent(DOSSIER)}"]
-    return [f"**{each['title']}.** {_decided(each)}" for each in dossier["contexts"]]
+    lines = [f"**{each['title']}.** {_decided(each)}" for each in dossier["contexts"]]
+    return lines if _by_the_rules_of_now(dossier) else [f"**Uses.** {OUTDATED}", *lines]
+
+
+def _by_the_rules_of_now(dossier: Json) -> bool:
+    """Whether the dossier was written by the rules that would write it today."""
+    return tuple(dossier["rules"]) == RULES
 
 
 def production_part(inputs: Inputs) -> list[str]:
@@ -65,6 +77,8 @@ def production_part(inputs: Inputs) -> list[str]:
     dossier = inputs.get(DOSSIER)
     if dossier is None:
         return [*parts, absent(DOSSIER)]
+    if not _by_the_rules_of_now(dossier):
+        parts.append(f"**Note.** {OUTDATED}")
     for context in dossier["contexts"]:
         parts += _context(context)
     parts += ["### Accuracy, speed, memory, cost and bias side by side"]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from bias.dossier.decision import RULES
 from bias.written_report.__main__ import NAME, main
 from bias.written_report.document import document
 from bias.written_report.inputs import COMMANDS, DOSSIER, RESULTS, Inputs, read_inputs
@@ -207,6 +208,7 @@ def dossier() -> dict[str, Any]:
                   {"metric": "flip_rate", "limit": 0.05, "why": "names move few"}]  # fmt: skip
     return {
         "schema_version": 1,
+        "rules": list(RULES),
         "candidates": [{"name": "gru", "training_seconds": [100.0, 140.0]}],
         "options": [
             {"name": "gru@onnx", "candidate": "gru", "backend": "onnx", "on_front": True,
@@ -238,6 +240,14 @@ def test_uses_are_argued_and_held_against_the_dossier(tmp_path: Path) -> None:
     assert "gru@eager" not in text  # beaten, recommended nowhere, and its candidate is there
     assert "| `words` | 91.20% (90.00% to 92.00%) | – | – | – |" in text
     assert short_answers(inputs)[1] == "**Screening.** Not a use for such a model."
+
+
+def test_a_dossier_by_other_rules_is_said_to_be_one(tmp_path: Path) -> None:
+    older = dossier() | {"rules": [*RULES[:-1], "The first named wins."]}
+    for content, said in ((dossier(), 0), (older, 1)):
+        inputs = Inputs(tmp_path, {DOSSIER: content})
+        for written in (short_answers(inputs), production_part(inputs)):
+            assert "\n".join(written).count("rules that have changed since") == said
 
 
 def test_facts_of_wikipedia_are_taken_over_with_their_sources(tmp_path: Path) -> None:
