@@ -122,7 +122,8 @@ def test_the_run_folder_says_how_it_came_about(tmp_path: Path, train) -> None:
 
 def test_the_calibrated_checkpoints_loss_is_said_everywhere(tmp_path: Path, train) -> None:
     run = tmp_path / "run"
-    settings = ["train.max_steps=30", "train.epochs=20", "train.learning_rate=0.01"]
+    settings = ["train.max_steps=30", "train.epochs=20", "train.learning_rate=0.01",
+                "initial.deviation=null"]  # fmt: skip
     train(run, *settings, "data.validation_fraction=0.3")
     result = json.loads((run / "result.json").read_text())
     stored = bundle.load(run / "best")

@@ -181,7 +181,7 @@ def test_two_processes_train_the_model_that_one_trains(tmp_path, train, small, e
 )
 def test_what_cannot_be_had_together_is_refused(tmp_path, train, setting, said) -> None:
     model = (
-        ["model.arguments={embedding_size: 8}"]
+        ["model.arguments={embedding_size: 8}", "initial.deviation=null"]
         if "ngram" in setting
         else ["model.architecture=transformer", "model.arguments={embed_dim: 8, hidden_dim: 8}"]
     )
