@@ -74,9 +74,14 @@ def cases(vocabulary_size: int, max_length: int = LENGTHS[-1], seed: int = 0) ->
 
 def review_cases(rows: list[list[int]], size: int = 32) -> Iterator[Case]:
     """Real reviews, as token ids, in batches of their own order, padded to the longest of each."""
+    for index, batch in enumerate(padded_batches(rows, size)):
+        yield Case(f"labelled reviews from {index * size} on", *batch)
+
+
+def padded_batches(rows: list[list[int]], size: int) -> Iterator[tuple[Ids, Ids]]:
+    """The rows in their own order, `size` a batch, padded to the longest of each."""
     for start in range(0, len(rows), size):
-        input_ids, attention_mask = padded(rows[start : start + size])
-        yield Case(f"labelled reviews from {start} on", input_ids, attention_mask)
+        yield padded(rows[start : start + size])
 
 
 def padded(rows: list[list[int]]) -> tuple[Ids, Ids]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.__main__ import add_review_options, check_limit
-from export.cases import padded
+from export.cases import padded, padded_batches
 from export.certificate import read_artefact, read_config
 from export.formats import FORMATS
 from export.padding import Engine, ParallelParts, skip_padding
@@ -58,8 +58,7 @@ def measure(folder: Path, source: str, limit: int) -> dict[str, Any]:
 
 def in_batches(engine: Engine, rows: list[list[int]], size: int) -> Logits:
     """The logits (N, labels) of the reviews, `size` a batch, padded to the longest of each."""
-    starts = range(0, len(rows), size)
-    return np.concatenate([engine(*padded(rows[start : start + size])) for start in starts])
+    return np.concatenate([engine(*batch) for batch in padded_batches(rows, size)])
 
 
 def padded_alone(engine: Engine, rows: list[list[int]]) -> Logits:

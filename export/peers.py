@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.backends import Backend, Engine
-from export.cases import padded
-from export.formats import MAX_LENGTH
+from export.cases import padded_batches
+from export.formats import FORMATS, MAX_LENGTH, Gate
 from export.onnx import quiet_exporter
 from export.torch_engine import torch_engine
 from models.benchmarks.gru import LoopGRU
@@ -35,17 +35,12 @@ from models.ragged import lengths_of, reorder, reversal, zero_padding
 
 @dataclass(frozen=True)
 class Peer:
-    """An entry of the table. `takes_file`: it is given as NAME=FILE, an ONNX file. `exact`: it
-    computes in float32, so that its logits and not only its labels have to be the checkpoint's."""
+    """An entry of the table. `takes_file`: it is given as NAME=FILE, an ONNX file. `gate`: how like
+    the checkpoint's its answers have to be, as an export's of the same arithmetic."""
 
     open: Callable[[Path, Path | None, int], Engine]
     takes_file: bool = False
-    exact: bool = True
-
-
-# As the gates of export.formats for float32 and int8.
-MOST_APART = 1e-4
-LABELS_ALIKE = 0.99
+    gate: Gate = FORMATS["onnx"].gate
 
 
 def check_peers(given: list[str]) -> None:
@@ -74,22 +69,24 @@ def open_peer(text: str, folder: Path, like: Backend, threads: int) -> Backend:
 def check_answers(peer: Backend, eager: Backend, rows: list[list[int]]) -> None:
     """`ValueError` where the peer does not answer as the checkpoint on these reviews (token ids):
     another model's times say nothing about this one's."""
-    batches = [padded(rows[start : start + 32]) for start in range(0, len(rows), 32)]
+    batches = list(padded_batches(rows, 32))
     expected = np.concatenate([eager(*batch) for batch in batches])  # (N, labels)
     found = np.concatenate([peer(*batch) for batch in batches])
-    if PEERS[peer.name].exact:
+    gate = PEERS[peer.name].gate
+    if gate.max_abs_difference is not None:
         apart = float(np.abs(found - expected).max())
-        if not apart <= MOST_APART:
+        if not apart <= gate.max_abs_difference:
             raise ValueError(
                 f"--peers: a logit of {peer.name} differs from the checkpoint's by {apart:.3g}, "
-                f"allowed is {MOST_APART:g}; it is another model, and was not timed"
+                f"allowed is {gate.max_abs_difference:g}; it is another model, and was not timed"
             )
         return
     alike = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
-    if alike < LABELS_ALIKE or not np.isfinite(found).all():
+    if alike < gate.label_agreement or not np.isfinite(found).all():
         raise ValueError(
             f"--peers: {alike:.1%} of {peer.name}'s labels are the checkpoint's on {len(rows)} "
-            f"reviews, wanted are {LABELS_ALIKE:.0%}; it is another model, and was not timed"
+            f"reviews, wanted are {gate.label_agreement:.0%}; it is another model, and was not "
+            "timed"
         )
 
 
@@ -200,5 +197,6 @@ PEERS: dict[str, Peer] = {
     "loop": Peer(_loop),  # the custom GRU as the published equations in a plain loop
     "plain-onnx": Peer(_plain_onnx),  # torch.onnx.export of the checkpoint as it is
     "optimum": Peer(_optimum, takes_file=True),  # the encoder as optimum exports it
-    "optimum-int8": Peer(_optimum, takes_file=True, exact=False),  # the same, quantised by it
+    # the same, quantised by it
+    "optimum-int8": Peer(_optimum, takes_file=True, gate=FORMATS["onnx-int8"].gate),
 }

@@ -9,6 +9,7 @@ import functools
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 INNER = 64  # of the product that is tried
@@ -17,7 +18,12 @@ INNER = 64  # of the product that is tried
 @functools.cache
 def products_saturate() -> bool:
     """Tried, not looked up: it is the library's kernel for this processor that decides."""
-    weights = np.full((INNER, INNER), 127, np.int8)
+    return bool((full_product(127) != INNER * 255 * 127).any())
+
+
+def full_product(weight: int) -> NDArray[np.int32]:
+    """What ONNX Runtime makes here of 255 · `weight`, INNER times over: (1, INNER), all alike."""
+    weights = np.full((INNER, INNER), weight, np.int8)
     graph = helper.make_graph(
         [helper.make_node("MatMulInteger", ["a", "b"], ["c"])],
         "product",
@@ -30,4 +36,4 @@ def products_saturate() -> bool:
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     (product,) = session.run(None, {"a": np.full((1, INNER), 255, np.uint8)})
-    return bool((product != INNER * 255 * 127).any())
+    return np.asarray(product, np.int32)

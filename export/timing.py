@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.backends import Backend
-from export.cases import padded
+from export.cases import padded_batches
 
 # A backend's threads take milliseconds to get their core after another's call: PyTorch's spin on
 # it, ONNX Runtime's sleep. So a call is timed among calls of its own backend.
@@ -67,8 +67,7 @@ def throughput(
 ) -> dict[str, float]:
     """Reviews a second, of real reviews in their own order, padded to the longest of each batch:
     from the median time of each batch over `rounds`."""
-    starts = range(0, len(rows), batch_size)
-    batches = [padded(rows[start : start + batch_size]) for start in starts]
+    batches = list(padded_batches(rows, batch_size))
     times = in_turns(backends, batches, rounds, advance)
     return {
         name: len(rows) / float(np.median(np.reshape(each, (rounds, -1)), axis=0).sum())

@@ -77,6 +77,11 @@ def read(source: str, split: str, text: str = "title+content") -> Iterator[Revie
     return opened.splits[split].read(text)
 
 
+def is_embedded(given: str) -> bool:
+    """Whether it names the reviews that the generator writes."""
+    return given == "embedded" or given.startswith("embedded:")
+
+
 def open_source(given: str, say: Callable[[str], None] = lambda line: None) -> Source:
     """Find out what `given` is. Reads names and sizes only; of the hub's sets, it gets the files.
 
@@ -87,7 +92,7 @@ def open_source(given: str, say: Callable[[str], None] = lambda line: None) -> S
         ValueError: a folder without files of reviews, an unknown extension, a hub out of reach.
         FileNotFoundError: nothing of that name.
     """
-    if given == "embedded" or given.startswith("embedded:"):
+    if is_embedded(given):
         return _embedded(given)
     path = Path(given).expanduser()
     if path.is_dir():

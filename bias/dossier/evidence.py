@@ -15,14 +15,14 @@ from typing import Any
 from export.backends import BACKENDS
 from export.certificate import read_certificate, verify_artefact
 from export.formats import FORMATS
-from training.results.questions import source_name
+from training.results.questions import set_name
 from training.results.runs import Run, one_line
+from training.sources import is_embedded
 
 SCHEMA_VERSION = 1  # of benchmark.json and audit.json alike
 BUNDLE, BENCHMARK, AUDIT = "best", "benchmark/benchmark.json", "audit/audit.json"
 _DESCRIBED = re.compile(r" on (?P<backend>[\w-]+)(?:, seed \d+)?, weights (?P<weights>[0-9a-f]+)$")
 
-_EMBEDDED = "embedded"
 _AUDIT_DEFAULTS = (("text", "title+content"), ("most_reviews", 300), ("seed", 0))
 
 
@@ -125,15 +125,15 @@ def _first_test(run: Run) -> str | None:
     first. None where the run does not say."""
     given = [*run.facts["data"].get("sources", ()), *run.tests]
     first = next(iter(run.facts["tests"]), None)
-    named = [each for each in given if source_name(each).split(":")[0] == first]
+    named = [each for each in given if set_name(each) == first]
     return next(iter((*named, *given)), None)
 
 
 def _embedded_only(run: Run, settings: Mapping[str, Any]) -> bool:
     """Whether machine-written reviews were audited of a run that learned from real ones."""
     sources = run.facts["data"].get("sources", ())
-    real = any(not source.startswith(_EMBEDDED) for source in sources)
-    return real and str(settings.get("reviews")).startswith(_EMBEDDED)
+    real = any(not is_embedded(source) for source in sources)
+    return real and is_embedded(str(settings.get("reviews")))
 
 
 def _benchmark(run: Run, weights: str) -> dict[str, Any] | Missing:

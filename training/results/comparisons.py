@@ -163,47 +163,32 @@ def _corrected(made: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """What a test of two runs' right answers gives: as `Comparison` names it."""
+
+    right_answers: tuple[int, int]
+    """Of the left run and of the right one."""
+    interval: tuple[float, float]
+    p: float
+    detectable: float
+    only: tuple[int | None, int | None] = (None, None)
+
+
 def compare(question: str, left: Run, right: Run, test: str) -> Comparison | str:
     """One comparison, not yet corrected, or the reason why there is none. Row by row where both
     runs kept their predictions, else by the two accuracies, on test sets of one size."""
+    n, other = (run.facts["tests"][test]["n"] for run in (left, right))
+    if n != other:
+        return f"{test} has {n:,} rows for one and {other:,} for the other"
     answers = [read_answers(run, test) for run in (left, right)]
     if answers[0] is None or answers[1] is None:
-        return _unpaired(question, left, right, test)
-    (left_labels, left_correct), (right_labels, right_correct) = answers[0], answers[1]
-    if not np.array_equal(left_labels, right_labels):
+        found = _unpaired(_right_answers(left, test), _right_answers(right, test), n)
+    elif np.array_equal(answers[0][0], answers[1][0]):
+        found = _paired(answers[0][1], answers[1][1])
+    else:
         return f"the rows of {test} are not the same"
-    n = len(left_labels)
-    only_left = int((left_correct & ~right_correct).sum())
-    only_right = int((right_correct & ~left_correct).sum())
-    return _comparison(
-        question, left, right, test, n, int(left_correct.sum()), int(right_correct.sum()),
-        (only_left, only_right), difference_interval(only_left, only_right, n),
-        mcnemar(only_left, only_right), detectable_difference(only_left, only_right, n),
-    )  # fmt: skip
-
-
-def _unpaired(question: str, left: Run, right: Run, test: str) -> Comparison:
-    n = left.facts["tests"][test]["n"]
-    a, b = (round(run.facts["tests"][test]["accuracy"]["value"] * n) for run in (left, right))
-    return _comparison(
-        question, left, right, test, n, a, b, (None, None), unpaired_interval(a, b, n),
-        unpaired_p(a, b, n), unpaired_detectable(a, b, n),
-    )  # fmt: skip
-
-
-def _comparison(
-    question: str,
-    left: Run,
-    right: Run,
-    test: str,
-    n: int,
-    left_right: int,
-    right_right: int,
-    only: tuple[int | None, int | None],
-    interval: tuple[float, float],
-    p: float,
-    detectable: float,
-) -> Comparison:
+    a, b = found.right_answers
     return Comparison(
         question=question,
         left=left.label,
@@ -211,18 +196,45 @@ def _comparison(
         test=test,
         in_domain=in_domain(left, test),
         n=n,
-        left_accuracy=left_right / n,
-        right_accuracy=right_right / n,
-        difference=(right_right - left_right) / n,
-        low=interval[0],
-        high=interval[1],
-        only_left=only[0],
-        only_right=only[1],
-        p=p,
-        p_holm=p,
-        p_holm_page=p,
-        detectable=detectable,
+        left_accuracy=a / n,
+        right_accuracy=b / n,
+        difference=(b - a) / n,
+        low=found.interval[0],
+        high=found.interval[1],
+        only_left=found.only[0],
+        only_right=found.only[1],
+        p=found.p,
+        p_holm=found.p,
+        p_holm_page=found.p,
+        detectable=found.detectable,
         also_differs=differing_settings(left, right, arguments=question == SETTINGS.key),
+    )
+
+
+def _paired(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> _Outcome:
+    """By whether each was right, (N,)."""
+    only, n = (int((left & ~right).sum()), int((right & ~left).sum())), len(left)
+    return _Outcome(
+        right_answers=(int(left.sum()), int(right.sum())),
+        interval=difference_interval(*only, n),
+        p=mcnemar(*only),
+        detectable=detectable_difference(*only, n),
+        only=only,
+    )
+
+
+def _right_answers(run: Run, test: str) -> int:
+    stated = run.facts["tests"][test]
+    return round(stated["accuracy"]["value"] * stated["n"])
+
+
+def _unpaired(left: int, right: int, n: int) -> _Outcome:
+    """By how many each had right."""
+    return _Outcome(
+        right_answers=(left, right),
+        interval=unpaired_interval(left, right, n),
+        p=unpaired_p(left, right, n),
+        detectable=unpaired_detectable(left, right, n),
     )
 
 
@@ -239,12 +251,7 @@ def _compare_pair(
     if not shared:
         refuse("no test set in common")
     for test in shared:
-        sizes = [run.facts["tests"][test]["n"] for run in (left, right)]
-        outcome = (
-            compare(question, left, right, test)
-            if sizes[0] == sizes[1]
-            else f"{test} has {sizes[0]:,} rows for one and {sizes[1]:,} for the other"
-        )
+        outcome = compare(question, left, right, test)
         if isinstance(outcome, Comparison):
             made.append(outcome)
         else:

@@ -78,7 +78,7 @@ def in_domain(run: Run, test: str) -> bool:
     data = run.facts["data"]
     parts = (data.get("report") or {}).get("parts") or ()
     names = {part["source"] for part in parts if part["part"] == "train"}
-    names = names or {source_name(source).split(":")[0] for source in data.get("sources", ())}
+    names = names or {set_name(source) for source in data.get("sources", ())}
     return test in names
 
 
@@ -87,8 +87,8 @@ def seen_without_labels(run: Run, test: str) -> bool:
     neither in domain nor out of it. Where only the source's name is the same it counts as seen."""
     if in_domain(run, test):
         return False
-    names = {_set_name(given) for given in run.unlabelled}
-    names |= {_set_name(other) for other in run.tests
+    names = {set_name(given) for given in run.unlabelled}
+    names |= {set_name(other) for other in run.tests
               if any(_one_place(other, given) for given in run.unlabelled)}  # fmt: skip
     return any(test == name or re.fullmatch(rf"{re.escape(name)}-\d+", test) for name in names)
 
@@ -100,7 +100,7 @@ def domain(run: Run, test: str) -> str:
     return SEEN if seen_without_labels(run, test) else OUT_OF_DOMAIN
 
 
-def _set_name(given: str) -> str:
+def set_name(given: str) -> str:
     """What its test set is called, apart from the number behind it where two share a name."""
     return source_name(given).split(":")[0]
 

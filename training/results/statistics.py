@@ -48,28 +48,28 @@ def detectable_difference(only_left: int, only_right: int, rows: int) -> float:
     return _deviations() * math.sqrt(unlike / rows)
 
 
-def unpaired_p(left_right: int, right_right: int, rows: int) -> float:
+def unpaired_p(left_correct: int, right_correct: int, rows: int) -> float:
     """Two-sided p-value of Fisher's exact test on the right answers of each model, N rows each."""
-    table = [[left_right, rows - left_right], [right_right, rows - right_right]]
+    table = [[left_correct, rows - left_correct], [right_correct, rows - right_correct]]
     return float(fisher_exact(table).pvalue)
 
 
-def unpaired_interval(left_right: int, right_right: int, rows: int) -> tuple[float, float]:
+def unpaired_interval(left_correct: int, right_correct: int, rows: int) -> tuple[float, float]:
     """95% interval of the right model's accuracy less the left one's, from their Wilson intervals
     (Newcombe 1998, method 10, https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<873)."""
     left, right = (binomtest(count, rows).proportion_ci(CONFIDENCE, method="wilson")
-                   for count in (left_right, right_right))  # fmt: skip
-    p, q = left_right / rows, right_right / rows
+                   for count in (left_correct, right_correct))  # fmt: skip
+    p, q = left_correct / rows, right_correct / rows
     return (
         q - p - math.hypot(q - right.low, left.high - p),
         q - p + math.hypot(right.high - q, p - left.low),
     )
 
 
-def unpaired_detectable(left_right: int, right_right: int, rows: int) -> float:
+def unpaired_detectable(left_correct: int, right_correct: int, rows: int) -> float:
     """As `detectable_difference`, of two independent samples: √(p(1 − p)/N + q(1 − q)/N), at least
     one error or right answer assumed."""
-    variance = sum(max(1, c) * max(1, rows - c) / rows**3 for c in (left_right, right_right))
+    variance = sum(max(1, c) * max(1, rows - c) / rows**3 for c in (left_correct, right_correct))
     return _deviations() * math.sqrt(variance)
 
 
