@@ -20,7 +20,7 @@ _STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 _EXPERIMENTS = resources.files("training") / "experiments"
 # Settings of `train` that did not pay (docs/runs.md), and what leaves them off: the files of older
 # runs name them.
-_REMOVED = {"label_smoothing": 0.0, "r_drop": 0.0, "average_decay": None}
+_REMOVED = {"label_smoothing": 0.0, "r_drop": 0.0, "average_decay": None, "token_dropout": 0.0}
 
 
 @dataclass(config=_STRICT, kw_only=True)
@@ -103,8 +103,6 @@ class TrainConfig:
     """Step only the rows of the embedding table that a batch uses; AdamW's own result
     (`training.row_wise`)."""
     compile: bool = False
-    token_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of a training review's tokens that are replaced by [MASK], drawn anew each step."""
     calibrate: bool = True
     """Scale the best checkpoint's logits by the temperature that fits the validation split."""
     loader_workers: int = Field(default=0, ge=0)

@@ -15,23 +15,21 @@ from training.config import Config
 
 @dataclass(frozen=True)
 class Objective:
-    """Losses of a batch. `mask_id` is the token that `token_dropout` puts in a token's place."""
+    """Losses of a batch; without a teacher, cross-entropy."""
 
-    token_dropout: float = 0.0
     teacher_share: float = 0.0
     temperature: float = 1.0
-    mask_id: int = 0
 
     @classmethod
-    def of(cls, config: Config, mask_id: int = 0) -> "Objective":
+    def of(cls, config: Config) -> "Objective":
         """The configuration's; the teacher's share is 0 where none is named."""
-        train, distill = config.train, config.distill
+        distill = config.distill
         share = distill.share if distill.teacher is not None else 0.0
-        return cls(train.token_dropout, share, distill.temperature, mask_id)
+        return cls(share, distill.temperature)
 
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and losses (B,)."""
-        logits = model(self._noised(batch), batch.attention_mask).float()  # (B, C)
+        logits = model(batch.input_ids, batch.attention_mask).float()  # (B, C)
         return logits, self._losses(logits, batch)
 
     def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -47,17 +45,6 @@ class Objective:
         soft = t * t * F.kl_div(given, wanted, reduction="none", log_target=True).sum(-1)  # (B,)
         share = torch.where(labelled, self.teacher_share, 1.0)
         return share * soft + (1 - share) * hard
-
-    def _noised(self, batch: Batch) -> Tensor:
-        """Token ids (B, T) of which a share is masked; nothing else of a batch changes."""
-        if self.token_dropout == 0.0:
-            return batch.input_ids
-        ids, mask = batch.input_ids, batch.attention_mask
-        position = torch.arange(ids.shape[1], device=ids.device)  # (T,)
-        last = mask.sum(1, keepdim=True) - 1  # (B, 1)
-        inner = (position > 0) & (position < last)  # (B, T)
-        drawn = torch.rand(ids.shape, device=ids.device) < self.token_dropout
-        return ids.masked_fill(inner & drawn, self.mask_id)
 
 
 def known_labels(batch: Batch) -> Tensor:

@@ -215,7 +215,6 @@ def prepare(config: Config, model: nn.Module, precision: str) -> None:
     others = {
         "train.compile, which compiles anew for every size of the table": c.compile,
         "fp16, which may skip a step": precision == "fp16",
-        "train.token_dropout, whose mask token no batch need hold": c.token_dropout > 0,
     }
     for other, wanted in others.items():
         if wanted:

@@ -208,15 +208,9 @@ def _trainer(
         )
         bundle.save(best, output / "best")
 
-    mask_id = data.tokenizer.token_to_id("[MASK]")
-    if mask_id is None and config.train.token_dropout:
-        raise ValueError(
-            f"train.token_dropout={config.train.token_dropout}: the tokenizer has no [MASK] to put "
-            "in a token's place; set it to 0, or take a tokenizer that has one"
-        )
     return Trainer(
         config, runs, model, optimizer, accelerator, data.train, data.validation, output, progress,
-        save_best, Objective.of(config, mask_id or 0),
+        save_best, Objective.of(config),
     )  # fmt: skip
 
 

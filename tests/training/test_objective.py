@@ -1,4 +1,4 @@
-"""Losses against scipy; what noise may and may not touch."""
+"""Losses against scipy."""
 
 import numpy as np
 import pytest
@@ -13,16 +13,14 @@ B, T = 5, 7
 
 
 class Linear(nn.Module):
-    """Logits that depend on every id, so that a changed id shows."""
+    """Logits that depend on every id."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(1)
         self.table = nn.Embedding(100, 2)
-        self.seen: list[torch.Tensor] = []
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        self.seen.append(input_ids)
         return (self.table(input_ids) * attention_mask[..., None]).sum(1)
 
 
@@ -66,27 +64,6 @@ def test_the_teachers_gradient_keeps_its_size_at_any_temperature() -> None:
         _, losses = Objective(temperature=temperature)(lambda *_: student, batch)
         (gradient,) = torch.autograd.grad(losses.sum(), student)
         torch.testing.assert_close(gradient, (student - teacher).detach() / 2, rtol=1e-3, atol=0)
-
-
-def test_a_masked_token_is_neither_padding_nor_first_nor_last(batch: Batch) -> None:
-    model = Linear()
-    for seed in range(50):
-        torch.manual_seed(seed)
-        Objective(token_dropout=0.5, mask_id=4)(model, batch)
-    seen = torch.stack(model.seen)  # (50, B, T)
-    changed = (seen != batch.input_ids).any(0)
-    last = batch.attention_mask.sum(1) - 1
-    inner = (torch.arange(T) > 0) & (torch.arange(T) < last[:, None])
-    assert torch.equal(changed, inner)  # over 50 draws each inner token was masked once
-    assert (seen[seen != batch.input_ids] == 4).all()
-    share = (seen == 4).float().sum() / (50 * inner.sum())
-    assert share == pytest.approx(0.5, abs=0.08)  # 4.5 standard deviations of 50 x 11 draws
-
-
-def test_token_dropout_leaves_the_batch_itself_alone(batch: Batch) -> None:
-    before = batch.input_ids.clone()
-    Objective(token_dropout=0.9, mask_id=4)(Linear(), batch)
-    assert torch.equal(batch.input_ids, before)
 
 
 def test_accuracy_counts_the_teachers_word_where_there_is_no_label(batch: Batch) -> None:

@@ -176,7 +176,6 @@ def test_two_processes_train_the_model_that_one_trains(tmp_path, train, small, e
     [
         ("model.architecture=ngram-bag", "ngram-bag has no table"),
         ("train.compile=true", "not with train.compile"),
-        ("train.token_dropout=0.1", "not with train.token_dropout"),
     ],
 )
 def test_what_cannot_be_had_together_is_refused(tmp_path, train, setting, said) -> None:
