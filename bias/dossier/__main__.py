@@ -12,6 +12,8 @@ _EPILOG = """\
 examples:
   python -m bias.dossier runs/1-gru runs/6-bert-finetuned runs/baseline-tfidf --output dossier
   python -m bias.dossier runs/* --output dossier --price-per-hour 0.40 --currency USD
+  python -m bias.dossier runs/* --output dossier --records records
+  python -m bias.dossier records/* --output dossier      again, where the runs are gone
 
 It reads, and measures nothing. Before it, for each run:
   python -m export RUN/best
@@ -29,18 +31,21 @@ def main(arguments: list[str] | None = None) -> int:
     from bias.dossier.candidates import read_candidates
     from bias.dossier.contexts import load_contexts
     from bias.dossier.failures import Texts, find_failures
+    from bias.dossier.record import write_records
     from bias.dossier.write import compile_dossier, write
 
     try:
         contexts = load_contexts(given.contexts)
-        if given.output.is_file():
-            raise ValueError(f"--output {given.output}: is a file; give a folder")
+        for flag, folder in (("--output", given.output), ("--records", given.records)):
+            if folder is not None and folder.is_file():
+                raise ValueError(f"{flag} {folder}: is a file; give a folder")
         candidates = read_candidates(given.runs)
         texts = None if given.no_texts else Texts(lambda line: print(line, file=sys.stderr))
         failures = {c.name: find_failures(c, given.examples, texts) for c in candidates}
         dossier = compile_dossier(
             candidates, contexts, failures, given.price_per_hour, given.currency
         )
+        records = write_records(candidates, given.records) if given.records else []
         paths = write(dossier, given.output, given.cards_into_bundles)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -52,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not console.is_terminal:  # a log has no edge to fold at
         console = Console(width=200)
     console.print(table)
+    for record in records:
+        console.print(f"record: {record}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"dossier: {paths[0]}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
@@ -67,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         "runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="of the files")
+    parser.add_argument("--records", type=Path, metavar="DIR",
+                        help="keep here what the dossier is made of: no weights, no texts; "
+                        "a record is a RUN")  # fmt: skip
     parser.add_argument(
         "--contexts",
         type=Path,

@@ -1,7 +1,8 @@
 """What lies in a run's folder beside its result: benchmark, audit and certificates, each checked.
 
 What is not there, or was made of other weights, is a `Missing` with the command that makes it; what
-is there and cannot be read is the user's to mend, and stops.
+is there and cannot be read is the user's to mend, and stops. A record (`bias.dossier.record`) keeps
+everything but the weights and artefacts, and instead what was found of these when it was made.
 """
 
 import json
@@ -13,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from export.backends import BACKENDS
-from export.certificate import read_certificate, verify_artefact
+from export.certificate import CERTIFICATE, read_certificate, verify_artefact
 from export.formats import FORMATS
+from models.bundle import WEIGHTS
 from training.results.questions import set_name
 from training.results.runs import Run, one_line
 from training.sources import is_embedded
 
 SCHEMA_VERSION = 1  # of benchmark.json and audit.json alike
 BUNDLE, BENCHMARK, AUDIT = "best", "benchmark/benchmark.json", "audit/audit.json"
+RECORD = "record.json"
 _DESCRIBED = re.compile(r" on (?P<backend>[\w-]+)(?:, seed \d+)?, weights (?P<weights>[0-9a-f]+)$")
 
 _AUDIT_DEFAULTS = (("text", "title+content"), ("most_reviews", 300), ("seed", 0))
@@ -62,6 +65,10 @@ class Evidence:
     audits: dict[str, dict[str, Any]] | Missing
     """Of each audited backend, its estimates by name, and `findings`."""
     audit_settings: dict[str, Any]
+    sizes: dict[str, int]
+    """Of the checkpoint and the artefacts, in bytes, by filename."""
+    recorded: bool = False
+    """Whether the files themselves are elsewhere."""
 
     @property
     def bundle(self) -> Path:
@@ -79,11 +86,36 @@ def gather(run: Run) -> Evidence:
     if not (bundle / "config.json").is_file():
         why = "the run keeps no bundle, which is what exports, benchmarks and audits are made of"
         none = Missing("no bundle", why)
-        return Evidence(run, None, none, {}, none, {})
+        recorded = read_record(run.folder) is not None
+        return Evidence(run, None, none, {}, none, {}, {}, recorded)
     weights = str(_read(bundle / "config.json").get("weights_sha256"))
     benchmark = _benchmark(run, weights)
     audits, settings = _audits(run, weights)
-    return Evidence(run, weights, benchmark, _certificates(bundle), audits, settings)
+    record = read_record(run.folder)
+    if record is not None:
+        certificates, sizes = _recorded(run, record, weights), record["bytes"]
+    else:
+        certificates, sizes = _certificates(bundle), _sizes(bundle)
+    return Evidence(run, weights, benchmark, certificates, audits, settings, sizes,
+                    recorded=record is not None)  # fmt: skip
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What a record says in its files' place: `run`, where it was; `bytes`, filename -> size;
+    `refused`, filename -> why its certificate did not hold. None for a run that is no record.
+
+    Raises:
+        ValueError: a damaged one; one line.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    found = _versioned(path)
+    wanted: dict[str, type] = {"run": str, "bytes": dict, "refused": dict}
+    if not all(isinstance(found.get(key), kind) for key, kind in wanted.items()):
+        raise ValueError(f"{path}: not a whole record; make it anew of the run with: python -m "
+                         "bias.dossier.record")  # fmt: skip
+    return found
 
 
 def exact(backend: str) -> bool:
@@ -94,8 +126,8 @@ def exact(backend: str) -> bool:
 
 def benchmark_command(run: Run) -> str:
     """Measures every backend of the run's bundle."""
-    return (f"python -m export.benchmark {run.folder / BUNDLE} --output "
-            f"{run.folder / 'benchmark'}")  # fmt: skip
+    home = _home(run)
+    return f"python -m export.benchmark {home / BUNDLE} --output {home / 'benchmark'}"
 
 
 def audit_command(run: Run, *backends: str, settings: Mapping[str, Any] | None = None) -> str:
@@ -104,7 +136,7 @@ def audit_command(run: Run, *backends: str, settings: Mapping[str, Any] | None =
     On the reviews of its earlier audit, where `settings` are given, whose folder it overwrites;
     else, or where those were embedded and the run's are real, on the run's own first test set.
     """
-    bundle = run.folder / BUNDLE
+    bundle = _home(run) / BUNDLE
     targets = [f"{bundle}@{backend}" for backend in backends] or [str(bundle)]
     settings = settings or {}
     flags: list[str] = []
@@ -117,7 +149,13 @@ def audit_command(run: Run, *backends: str, settings: Mapping[str, Any] | None =
         if value is not None and (name, value) not in _AUDIT_DEFAULTS:
             flags += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(["python", "-m", "bias", *targets, *flags, "--output",
-                       str(run.folder / "audit")])  # fmt: skip
+                       str(_home(run) / "audit")])  # fmt: skip
+
+
+def _home(run: Run) -> Path:
+    """Where the run's bundle is: what was recorded has to be measured there."""
+    record = read_record(run.folder)
+    return Path(record["run"]) if record is not None else run.folder
 
 
 def _first_test(run: Run) -> str | None:
@@ -198,19 +236,49 @@ def _certificates(bundle: Path) -> dict[str, Certified | Missing]:
         if filename not in entries and not (bundle / filename).is_file():
             continue
         try:
-            entry = verify_artefact(bundle, filename)
-            found[backend] = Certified(
-                filename, exact(backend), 1 - float(entry["label_agreement"]),
-                int(entry["reviews"]), float(entry["accuracy"]),
-                float(entry["checkpoint_accuracy"]), entry)  # fmt: skip
+            found[backend] = _certified(bundle, backend, verify_artefact(bundle, filename))
         except (FileNotFoundError, ValueError) as error:
             found[backend] = Missing("not proved", one_line(error), f"python -m export {bundle}")
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"{bundle / 'parity.json'}: {filename}: no {one_line(error)}"
-                f"; write it anew with: python -m export {bundle}"
-            ) from None
     return found
+
+
+def _recorded(
+    run: Run, record: dict[str, Any], weights: str
+) -> dict[str, Certified | Missing]:  # fmt: skip
+    """The same of a record, whose certificates were held against the files when it was made."""
+    bundle = run.folder / BUNDLE
+    entries, refused = read_certificate(bundle), record["refused"]
+    found: dict[str, Certified | Missing] = {}
+    for backend, kind in BACKENDS.items():
+        filename = FORMATS[kind.format].filename if kind.format is not None else None
+        if filename in refused:
+            again = f"python -m export {_home(run) / BUNDLE}"
+            found[backend] = Missing("not proved", str(refused[filename]), again)
+        elif filename in entries:
+            entry = entries[filename]
+            if entry.get("passed") is not True or entry.get("weights_sha256") != weights:
+                raise ValueError(f"{bundle / CERTIFICATE}: does not certify {filename} for these "
+                                 "weights; the record was changed: make it anew")  # fmt: skip
+            found[backend] = _certified(bundle, backend, entry)
+    return found
+
+
+def _certified(bundle: Path, backend: str, entry: dict[str, Any]) -> Certified:
+    filename = FORMATS[BACKENDS[backend].format or ""].filename
+    try:
+        return Certified(
+            filename, exact(backend), 1 - float(entry["label_agreement"]), int(entry["reviews"]),
+            float(entry["accuracy"]), float(entry["checkpoint_accuracy"]), entry)  # fmt: skip
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{bundle / CERTIFICATE}: {filename}: no {one_line(error)}; write it anew with: "
+            f"python -m export {bundle}"
+        ) from None
+
+
+def _sizes(bundle: Path) -> dict[str, int]:
+    names = [WEIGHTS, *(kind.filename for kind in FORMATS.values())]
+    return {name: (bundle / name).stat().st_size for name in names if (bundle / name).is_file()}
 
 
 def _versioned(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from bias.dossier.metrics import METRICS
 from bias.section import Estimate
 from export.backends import BACKENDS
 from export.statistics import wilson
+from models.bundle import WEIGHTS
 from training.results.questions import IN_DOMAIN, OUT_OF_DOMAIN, SEEN
 
 Figure = Estimate | Missing
@@ -179,14 +180,14 @@ def _speed(candidate: Candidate, backend: str) -> dict[str, Figure]:
 
 
 def _size(candidate: Candidate, proof: Certified | None) -> Figure:
-    """Of the file that the backend reads, as it lies in the bundle now."""
+    """Of the file that the backend reads."""
     evidence = candidate.evidence[0]
     if evidence.weights is None and isinstance(evidence.benchmark, Missing):
         return evidence.benchmark  # says that there is no bundle
-    path = evidence.bundle / ("model.safetensors" if proof is None else proof.filename)
-    if not path.is_file():
-        return Missing("no bundle", f"there is no {path}")
-    size = path.stat().st_size / 1e6
+    filename = WEIGHTS if proof is None else proof.filename
+    if filename not in evidence.sizes:
+        return Missing("no bundle", f"there is no {evidence.bundle / filename}")
+    size = evidence.sizes[filename] / 1e6
     return Estimate("artefact_mb", size, math.nan, math.nan, 1, "file")
 
 

@@ -129,7 +129,8 @@ def proof_section(candidates: Sequence[Candidate]) -> Section:
         for backend, proof in each.evidence[0].certificates.items():
             if isinstance(proof, Certified):
                 entry = proof.entry
-                rows.append((each.name, backend, "proved", f"{entry['max_abs_difference']:.2g}",
+                kept = "proved, as recorded" if each.evidence[0].recorded else "proved"
+                rows.append((each.name, backend, kept, f"{entry['max_abs_difference']:.2g}",
                              f"{1 - proof.changed:.2%}", f"{proof.accuracy:.2%} / "
                              f"{proof.checkpoint_accuracy:.2%}", proof.reviews,
                              str(entry["sha256"])[:12]))  # fmt: skip
@@ -139,7 +140,8 @@ def proof_section(candidates: Sequence[Candidate]) -> Section:
                "accuracy, its / the checkpoint's", "reviews", "SHA-256")  # fmt: skip
     note = (
         "From the bundle's parity.json, held against the file's hash and the bundle's weights "
-        "now; an artefact without a valid certificate is refused, and is no option here."
+        "now; an artefact without a valid certificate is refused, and is no option here. Of a "
+        "record the files are elsewhere, and were checked when it was made."
     )
     return Section("proof", "Parity certificates", tables=(
         Table("Exports", columns, tuple(rows), note),))  # fmt: skip

@@ -93,6 +93,12 @@ def write(dossier: Dossier, output: Path, cards_into_bundles: bool = False) -> l
         ValueError: `output` is a file.
     """
     cards = _cards(dossier)
+    for each in dossier.candidates:
+        for evidence in each.evidence:
+            if cards_into_bundles and evidence.recorded:
+                raise ValueError(f"--cards-into-bundles: {evidence.run.folder} is a record, its "
+                                 "bundle is elsewhere; without the flag, cards lie in "
+                                 f"{output / CARDS}")  # fmt: skip
     with written_together(output) as folder:
         made = _files(dossier, folder)
         if not cards_into_bundles:
