@@ -204,10 +204,12 @@ def check(findings: Findings, gate: Gate, what: str) -> None:
         )
     lost = 100 * (findings.checkpoint_accuracy - findings.accuracy)
     if gate.max_accuracy_loss is not None and not lost <= gate.max_accuracy_loss + 1e-9:
+        one = 100 / reviews.rows
+        few = f"; one review is {one:.2g} points: prove it on more" if one >= lost / 3 else ""
         raise ParityError(
             f"{what}: accuracy on {reviews.rows} reviews of {findings.source} is "
             f"{findings.accuracy:.2%}, the checkpoint's {findings.checkpoint_accuracy:.2%}: "
-            f"{lost:.2f} points lost, allowed are {gate.max_accuracy_loss:g} "
+            f"{lost:.2f} points lost, allowed are {gate.max_accuracy_loss:g}{few} "
             f"({reviews.disagreement})"
         )
 

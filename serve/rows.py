@@ -14,8 +14,8 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a CSV or a JSON lines file.
 
     Raises:
-        ValueError: a line that is no object, a row with more fields than the header, what is no
-            CSV, what is no valid Unicode; names file and row.
+        ValueError: a line that is no object, a row with more fields than the header, a header with
+            a name twice, what is no CSV, what is no valid Unicode; names file and row.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         yield from _csv_rows(path, file) if path.suffix == ".csv" else _json_rows(path, file)
@@ -25,7 +25,13 @@ def _csv_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(1 << 30)
     number = 0
     try:
-        for number, row in enumerate(csv.DictReader(file, strict=True), 1):
+        reader = csv.DictReader(file, strict=True)
+        names = list(reader.fieldnames or [])
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"{path}: {', '.join(map(repr, twice))} more than once in the header; "
+                             "only the last would be kept: rename the others")  # fmt: skip
+        for number, row in enumerate(reader, 1):
             if None in row or None in row.values():
                 raise ValueError(f"{path}: row {number}: not as many fields as the header")
             yield row

@@ -113,8 +113,9 @@ def test_no_gate_lets_differences_pass_that_are_no_numbers(gate: Gate) -> None:
         check(measure(known, by_content, "x"), gate, "x")
 
 
-def test_lost_accuracy_fails_the_int8_gate() -> None:
-    rows = [[i % 40 + 1] * (i % 9 + 1) for i in range(400)]
+@pytest.mark.parametrize(("count", "few"), [(40, "one review is 2.5 points"), (400, None)])
+def test_lost_accuracy_fails_the_int8_gate(count: int, few: str | None) -> None:
+    rows = [[i % 40 + 1] * (i % 9 + 1) for i in range(count)]
     labels = by_content(*_batch(rows)).argmax(axis=1)
     known = Reference.of(by_content, cases(50), rows, labels, "made up")
     review_batches = {case.input_ids.tobytes() for case in known.reviews}
@@ -127,8 +128,9 @@ def test_lost_accuracy_fails_the_int8_gate() -> None:
         return logits
 
     gate = Gate(None, 0.9, max_accuracy_loss=0.3)
-    with pytest.raises(ParityError, match=r"points lost, allowed are 0\.3"):
+    with pytest.raises(ParityError, match=r"points lost, allowed are 0\.3") as caught:
         check(measure(known, worse, "x"), gate, "x")
+    assert few in str(caught.value) if few else "one review" not in str(caught.value)
 
 
 def _batch(rows: list[list[int]]) -> tuple[Any, Any]:

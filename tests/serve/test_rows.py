@@ -28,6 +28,7 @@ def test_a_line_end_of_any_kind_in_a_text_stays_in_it(tmp_path: Path, end: str, 
         ('id,text\n1,good\n2,"nice" book\n', "row 2: not CSV"),
         ('id,text\n1,good\n2,"never closed\n3,bad\n', "row 2: not CSV"),
         ('id,"te"xt\n1,good\n', "row 1: not CSV"),
+        ("text,id,text,id\ngood,1,bad,2\n", "'text', 'id' more than once in the header"),
     ],
 )
 def test_what_is_no_csv_is_one_line(
