@@ -24,12 +24,12 @@ def fingerprint(
     process, and a precision rounds its own way: both are of what the model is a function of.
     """
     return {
-        "training texts": _digest(train.column("text_hash"), train.lengths),
-        "training labels": _digest(train.labels),
-        "validation reviews": _digest(
+        "training texts": digest(train.column("text_hash"), train.lengths),
+        "training labels": digest(train.labels),
+        "validation reviews": digest(
             validation.column("text_hash"), validation.lengths, validation.labels
         ),
-        "teacher's logits": "" if teacher is None else _digest(teacher),
+        "teacher's logits": "" if teacher is None else digest(teacher),
         "number of processes": processes,
         "mixed precision": mixed_precision,
     }
@@ -56,7 +56,8 @@ def check_same(saved: Fingerprint, now: Fingerprint, where: str) -> str | None:
     return None
 
 
-def _digest(*columns: NDArray[np.generic]) -> str:
+def digest(*columns: NDArray[np.generic]) -> str:
+    """Of the arrays' bytes, one after the other: a shape changes nothing."""
     digest = hashlib.blake2b(digest_size=16)
     for column in columns:
         digest.update(np.ascontiguousarray(column).reshape(-1).data)  # hashlib takes no tables

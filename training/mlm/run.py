@@ -23,6 +23,7 @@ from torch.optim import AdamW, Optimizer
 
 from training.batches import epoch_plan
 from training.files import write_whole
+from training.fingerprint import check_same
 from training.folder import refuse_strangers
 from training.history import History
 from training.interrupt import Interruption
@@ -35,7 +36,7 @@ from training.mlm.masking import MaskedBatch, masked_batch
 from training.mlm.model import MaskedObjective, make_model, save_model
 from training.mlm.texts import Piece, Pieces, cut, read_texts
 from training.progress import Progress
-from training.state import TrainState, load_state, save_state
+from training.state import TrainState, load_state, peek_state, save_state
 from training.tokenization import SPECIAL_TOKENS, load_tokenizer
 
 MODEL = "model"
@@ -106,12 +107,24 @@ class _MaskedTrainer:
         self.steps_per_epoch = math.ceil(len(self.train_rows) / config.batch_size)
         self.total_steps = self.steps_per_epoch * config.epochs
         self.lengths = self.pieces.lengths[self.train_rows]
-        self.state = load_state(output / "state", self.objective, self.optimizer) or TrainState()
+        self.state = self._resume()
         self._plan: tuple[int, list[NDArray[np.int64]]] = (-1, [])
         self.history = History(output / "history.jsonl", enabled=True)
         self.history.cut(self.state.history_bytes)
         if self.state.step:
             progress.say(f"resuming after step {self.state.step} of {self.total_steps}")
+
+    def _resume(self) -> TrainState:
+        folder, now = self.output / "state", self.pieces.fingerprint()
+        found = peek_state(folder)
+        if found is not None:
+            # before its tensors, which other texts, by another vocabulary, may not fit
+            if unchecked := check_same(found.trained_on, now, f"--output {self.output}"):
+                self.progress.say(unchecked)
+            found = load_state(folder, self.objective, self.optimizer)
+        state = found or TrainState()
+        state.trained_on = now
+        return state
 
     def train(self) -> None:
         """All steps that are left."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from training.fingerprint import Fingerprint, digest
 from training.mlm.config import MaskedConfig
 from training.mlm.counterfactual import Swaps
 from training.unlabelled import unlabelled_split
@@ -34,6 +35,14 @@ class Pieces:
         """(N,): of the longer of the two."""
         pairs = zip(self.plain, self.swapped, strict=True)
         return np.array([max(len(a), len(b)) for a, b in pairs], np.int64)
+
+    def fingerprint(self) -> Fingerprint:
+        """Of what a model trained on: token ids, so that a tokenizer's change shows too."""
+        parts = {"texts": self.plain, "swapped texts": self.swapped}
+        return {
+            name: digest(np.array([len(piece) for piece in pieces]), *pieces)
+            for name, pieces in parts.items()
+        }
 
 
 def read_texts(config: MaskedConfig) -> list[str]:

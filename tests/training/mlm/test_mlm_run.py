@@ -102,6 +102,25 @@ def test_a_finished_run_is_left_alone_and_other_settings_are_refused(
     assert "augment: 'counterfactual' -> 'none'" in error and error.count("\n") == 1
 
 
+def test_a_state_is_not_gone_on_with_on_other_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, output = tmp_path / "texts.txt", tmp_path / "run"
+    lines = [f"the machine {word} works well on day {k}" for k in range(30) for word in "abcdef"]
+    source.write_text("\n".join(lines))
+    given = _command(output, data=str(source))[3:]
+    assert main(given) == 0
+    (output / "result.json").unlink()  # as if it had been killed after its last state
+    saved = {path: path.read_bytes() for path in output.rglob("*.*") if path.is_file()}
+    source.write_text("\n".join([*lines[:-1], "the machine f works badly on day 29"]))
+    capsys.readouterr()
+    assert main(given) == 2
+    assert "the data changed since the state was saved (texts" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in saved} == saved
+    source.write_text("\n".join(lines))
+    assert main(given) == 0 and "resuming after step" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
