@@ -54,6 +54,10 @@ class TokenRefused(ClientError):
     """The token is wrong or has expired, and there is no newer one."""
 
 
+class ModelChanged(ClientError):
+    """Another model, or another version of it, answers than before."""
+
+
 class Unavailable(ClientError):
     """Nobody answered, or only with errors of its own, however often it was asked."""
 

@@ -42,9 +42,9 @@ def bundle_origin(folder: Path, backend: str | None) -> dict[str, Any]:
     }
 
 
-def endpoint_origin(url: str) -> dict[str, Any]:
-    """An endpoint is known by its URL alone: one with a version says more."""
-    return {"url": url}
+def endpoint_origin(url: str, identity: Mapping[str, str]) -> dict[str, Any]:
+    """An endpoint is known by its URL and what it calls itself: its `model` and `version`."""
+    return {"url": url, **identity}
 
 
 def origin_path(target: Path) -> Path:

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from serve.client import ClientError, RequestRefused
 from serve.command import MISTAKES, command_parser, fail
 from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
-from serve.predictor import Predictor, open_predictor
+from serve.predictor import HttpPredictor, Predictor, open_predictor
 from serve.rows import KINDS, RowWriter, read_alike, read_rows, whole_bytes
 
 BLOCK = 256  # rows predicted and written together
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str]) -> int:
             management_url=options.management_url,
         )
         origin = (
-            endpoint_origin(options.url)
-            if options.url
+            endpoint_origin(options.url, predictor.identity)
+            if isinstance(predictor, HttpPredictor)
             else bundle_origin(options.bundle, options.backend)
         )
         written = predict_file(predictor, options.input, options.output, origin, options.column)

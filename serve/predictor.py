@@ -3,6 +3,7 @@
 N texts. Importing this imports neither torch nor TorchServe.
 """
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer
 
 from export.backends import open_backend
 from serve.classifier import TextClassifier
-from serve.client import Client, Prediction, RequestRefused
+from serve.client import Client, ModelChanged, Prediction, RequestRefused
 
 DEFAULT_BACKEND = "onnx"
 TEXTS_A_REQUEST = 64
@@ -74,19 +75,30 @@ def open_predictor(
 
 class HttpPredictor:
     """The model behind an endpoint. Texts that it does not take (empty ones among them) raise
-    `serve.client.RequestRefused`, whose `text` is the index in what was asked."""
+    `serve.client.RequestRefused`, whose `text` is the index in what was asked; another model than
+    the one that answered first raises `serve.client.ModelChanged`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._labels: list[str] | None = None
+        self._first: Prediction | None = None
+        self._lock = threading.Lock()
 
     @property
     def labels(self) -> list[str]:
-        """As the endpoint orders them; asked for by a text where nothing was predicted yet."""
-        if self._labels is None:
+        """As the endpoint orders them."""
+        return list(self._known().probabilities)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """`model` and `version`, as the endpoint gives them."""
+        return _identity(self._known())
+
+    def _known(self) -> Prediction:
+        """An answer; asked for by a text where nothing was predicted yet."""
+        if self._first is None:
             self._rows(["a"])
-        assert self._labels is not None
-        return self._labels
+        assert self._first is not None
+        return self._first
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities (N, 2); several requests at once, each of several texts."""
@@ -110,8 +122,26 @@ class HttpPredictor:
             return np.concatenate(
                 [self._rows(texts[:half], start), self._rows(texts[half:], start + half)]
             )
-        self._labels = list(predictions[0].probabilities)
+        with self._lock:
+            first = self._first = self._first or predictions[0]
+        now = predictions[0]
+        if _identity(now) != _identity(first) or list(now.probabilities) != list(
+            first.probabilities
+        ):
+            raise ModelChanged(
+                f"the endpoint answered by {_said(first)}, and now by {_said(now)}: what it "
+                "predicts would be of two models; ask a URL with a version, or begin again"
+            )
         return np.array([_row(each) for each in predictions])
+
+
+def _identity(prediction: Prediction) -> dict[str, str]:
+    return {"model": prediction.model, "version": prediction.version}
+
+
+def _said(prediction: Prediction) -> str:
+    labels = ", ".join(prediction.probabilities)
+    return f"{prediction.model} {prediction.version} ({labels})"
 
 
 def _row(prediction: Prediction) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve.client import RequestRefused
+from serve.client import ModelChanged, RequestRefused
 from serve.predict_command import main
 from serve.predictor import TEXTS_A_REQUEST, HttpPredictor, open_predictor
 from serve.problems import Problem
@@ -15,16 +15,17 @@ from serve.rows import read_rows
 
 
 def good(path: str, question: dict[str, Any], token: str) -> tuple[int, Any]:
-    """Says of a text "0.7" that it is positive by 0.7."""
+    """Says of a text "0.7" that it is positive by 0.7, and of "a", which asks who is there, 0.5."""
+    values = [0.5 if text == "a" else float(text) for text in question["text"]]
     return 200, {
         "predictions": [
             {
-                "label": "positive" if float(text) > 0.5 else "negative",
-                "score": max(float(text), 1 - float(text)),
-                "probabilities": {"negative": 1 - float(text), "positive": float(text)},
+                "label": "positive" if value > 0.5 else "negative",
+                "score": max(value, 1 - value),
+                "probabilities": {"negative": 1 - value, "positive": value},
                 "truncated": False,
             }
-            for text in question["text"]
+            for value in values
         ],
         "model": "tiny",
         "version": "1.0",
@@ -43,6 +44,40 @@ def test_the_predictor_cuts_into_requests_and_keeps_order_and_connections(endpoi
     assert [len(question["text"]) for _, question, _ in served.asked].count(TEXTS_A_REQUEST) == 10
     assert served.connections <= 4
     assert predictor.predict([]).shape == (0, 2)
+
+
+class Replaced:
+    """An endpoint whose model is replaced after some requests."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, path: str, question: dict[str, Any], token: str) -> tuple[int, Any]:
+        status, answer = good(path, question, token)
+        self.left -= 1
+        return status, answer | ({"version": "2.0"} if self.left < 0 else {})
+
+
+def test_a_model_that_is_replaced_while_it_is_asked_is_told(endpoint: Any) -> None:
+    predictor = open_predictor(endpoint(Replaced(2)).url, token="x")
+    predictor.predict(["0.1"])
+    predictor.predict(["0.2"])
+    with pytest.raises(ModelChanged, match=r"by tiny 1\.0 .*, and now by tiny 2\.0 \(negative"):
+        predictor.predict(["0.3"])
+
+
+def test_a_file_of_another_version_is_not_gone_on_with(
+    endpoint: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"text": "0.1"}\n')
+    served = endpoint(Replaced(2))  # who is there, and the row
+    assert main([str(source), str(target), "--url", served.url]) == 0
+    source.write_text('{"text": "0.1"}\n{"text": "0.9"}\n')
+    assert main([str(source), str(target), "--url", served.url]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "its rows are by version 1.0, this run is by version 2.0" in line
+    assert len(list(read_rows(target))) == 1
 
 
 def test_an_endpoint_takes_no_backend() -> None:
