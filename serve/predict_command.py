@@ -24,6 +24,7 @@ from serve.command import MISTAKES, command_parser, fail
 from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
 from serve.predictor import HttpPredictor, Predictor, open_predictor
 from serve.rows import KINDS, RowWriter, read_alike, read_rows, whole_bytes
+from training.files import exclusive
 
 BLOCK = 256  # rows predicted and written together
 _PREDICTED = re.compile("predicted_label|predicted_score|probability_.*", re.DOTALL)
@@ -78,25 +79,28 @@ def predict_file(
     Raises:
         ValueError: `target` is `source`, or has rows of another file or another predictor; or a
             row without a text: names file and row, `target` holds the rows before it; or rows
-            with other fields than the first, where `target` is a CSV: it holds nothing new.
+            with other fields than the first, where `target` is a CSV: it holds nothing new; or
+            another process that writes `target`.
     """
     if target.exists() and source.samefile(target):
         raise ValueError(f"{target}: is IN itself, by this or another name; give OUT another one")
     total = sum(1 for _ in (read_alike if target.suffix == ".csv" else read_rows)(source))
-    done = _resume(source, target, {**origin, "column": column})
-    rows = islice(enumerate(read_rows(source), 1), done, None)
-    with _progress() as progress, RowWriter(target) as sink:
-        task = progress.add_task(source.name, total=total, completed=done)
-        while block := list(islice(rows, BLOCK)):
-            texts = [_text_of(row, column, f"{source}: row {number}") for number, row in block]
-            probabilities = _predict(predictor, texts, source, block[0][0], column)
-            sink.write(
-                [
-                    row | _prediction(each, predictor.labels)
-                    for (_, row), each in zip(block, probabilities.tolist(), strict=True)
-                ]
-            )
-            progress.advance(task, len(block))
+    target.touch()
+    with exclusive(target):
+        done = _resume(source, target, {**origin, "column": column})
+        rows = islice(enumerate(read_rows(source), 1), done, None)
+        with _progress() as progress, RowWriter(target) as sink:
+            task = progress.add_task(source.name, total=total, completed=done)
+            while block := list(islice(rows, BLOCK)):
+                texts = [_text_of(row, column, f"{source}: row {number}") for number, row in block]
+                probabilities = _predict(predictor, texts, source, block[0][0], column)
+                sink.write(
+                    [
+                        row | _prediction(each, predictor.labels)
+                        for (_, row), each in zip(block, probabilities.tolist(), strict=True)
+                    ]
+                )
+                progress.advance(task, len(block))
     return total
 
 

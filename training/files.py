@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and by one process at a time."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -49,3 +50,26 @@ def written_together(output: Path) -> Iterator[Path]:
             path.replace(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """While the block runs, no other `exclusive` of this file or folder, which exists, begins. The
+    lock goes with the process, so that one that was killed leaves none.
+
+    Raises:
+        ValueError: another process is at it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{path}: another process is writing there; wait for it, or give another name"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,9 +1,12 @@
 """A run's folder: of one configuration, resumable, and finished when `result.json` is there."""
 
 import contextlib
+import functools
 import json
+import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,10 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from training.config import Config, differences, dump, parse
-from training.files import is_partial, write_whole
+from training.files import exclusive, is_partial, write_whole
 from training.measure import environment
+
+Run = Callable[..., dict[str, Any]]
 
 # What may change before a run is resumed: another way to the same model.
 _FREE = {
@@ -26,6 +31,31 @@ _FREE = {
     "train.save_every",
     "train.tracker",
 }
+
+
+def alone(run: Run) -> Run:
+    """Nobody else trains into `output` while `run(config, output, ...)` does; of several processes
+    of one launch the first holds the folder."""
+
+    @functools.wraps(run)
+    def guarded(config: Any, output: Path, *arguments: Any, **named: Any) -> dict[str, Any]:
+        if int(os.environ.get("RANK", "0")) > 0 or output.is_file():
+            return run(config, output, *arguments, **named)
+        output.mkdir(parents=True, exist_ok=True)
+        with exclusive(output):
+            return run(config, output, *arguments, **named)
+
+    return guarded
+
+
+def empty(folder: Path) -> None:
+    """Removes what is in it, and not the folder, which is held; the configuration, by which it is
+    known as a run's, last."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "config.yaml"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def prepare_folder(
@@ -74,7 +104,7 @@ def _prepare(
 ) -> dict[str, Any] | None:
     stored, result = output / "config.yaml", output / "result.json"
     if restart and stored.is_file():
-        shutil.rmtree(output)
+        empty(output)
     if stored.is_file():
         _check_same(config, stored)
     else:

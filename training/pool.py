@@ -57,6 +57,7 @@ class Pool:
         self.train = limited(
             self.table.select(train), strata[train], config.limit_train, config.seed
         )
+        _refuse_one_label(self.train.labels)
         self.validation = limited(
             self.table.select(validation), strata[validation], config.limit_validation, config.seed
         )
@@ -126,6 +127,16 @@ def limited(
     if limit is None or limit >= len(table):
         return table
     return table.select(np.flatnonzero(stratified(strata, limit, seed, _LIMIT_DRAW)))
+
+
+def _refuse_one_label(labels: NDArray[np.int8]) -> None:
+    found = np.unique(labels)
+    if len(found) == 1:
+        name = ("negative", "positive")[int(found[0])]
+        raise ValueError(
+            f"data.sources: all {len(labels)} training reviews are labelled {name}, from which "
+            "nothing can be learned; give reviews of both kinds, or look at what labels them"
+        )
 
 
 def _refuse_empty(rows: NDArray[np.integer], where: str, of: int) -> None:

@@ -17,7 +17,7 @@ from training.best import measure_best
 from training.config import Config, as_dict, flatten
 from training.data import ReviewData, load_data
 from training.distillation import check_teacher, teacher_logits, with_unlabelled
-from training.folder import prepare_folder, write_result
+from training.folder import alone, prepare_folder, write_result
 from training.initialisation import initialise_blocks, initialise_embeddings, scale_drawn
 from training.launch import check_environment, check_processes, ignored_accumulation
 from training.loop import Trainer, make_optimizer
@@ -31,6 +31,7 @@ LABELS = ["negative", "positive"]
 RECURRENT = {"gru-encoder", "gru-encoder-decoder", "custom-gru"}
 
 
+@alone
 def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     """Train, keep the best, test it, write everything; resume what an earlier call began.
 

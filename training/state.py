@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -75,30 +76,55 @@ def save_state(folder: Path, state: TrainState, model: nn.Module, optimizer: Opt
 
 
 def peek_state(folder: Path) -> TrainState | None:
-    """The newest state without its tensors; None where there is none."""
+    """The newest state without its tensors; None where there is none.
+
+    Raises:
+        ValueError: a damaged one.
+    """
     complete = _complete(folder)
     return _read(complete[-1]) if complete else None
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> TrainState | None:
-    """Put the newest state into `model` and `optimizer`; None where there is none."""
+    """Put the newest state into `model` and `optimizer`; None where there is none.
+
+    Raises:
+        ValueError: a damaged one.
+    """
     for leftover in folder.glob(".writing-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     complete = _complete(folder)
     if not complete:
         return None
     newest = complete[-1]
-    tensors = load_file(newest / "model.safetensors")
+    state, tensors = _read(newest), _tensors(newest / "model.safetensors")
+    stepped = _tensors(newest / "optimizer.safetensors")
     own = model.state_dict()
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
-    _load_optimizer(optimizer, load_file(newest / "optimizer.safetensors"))
-    return _read(newest)
+    _load_optimizer(optimizer, stepped)
+    return state
 
 
 def _read(folder: Path) -> TrainState:
-    return TrainState(**json.loads((folder / "state.json").read_text()))
+    path = folder / "state.json"
+    try:
+        return TrainState(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: damaged ({error}); train from the beginning with --restart, or "
+                      "give another folder")  # fmt: skip
 
 
 def _complete(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from training.config import Config
 from training.data import ReviewData, TokenTable, load_data
 from training.evaluation import write_predictions
-from training.folder import prepare_folder, write_result
+from training.folder import alone, prepare_folder, write_result
 from training.history import History
 from training.measure import MemoryMeter, device_name
 from training.metrics import Metrics, evaluate_logits
@@ -29,6 +29,7 @@ from training.result import common
 _ARGUMENTS = {"max_ngram": 2, "min_count": 2, "inverse_regularisation": 4.0}
 
 
+@alone
 def run_tfidf(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     """Fit, test and write `result.json`, which is returned. It takes no steps, so none resume.
 

@@ -186,6 +186,19 @@ def test_values_of_every_kind_are_known_again(tmp_path: Path, name: str) -> None
     assert target.read_bytes() == whole
 
 
+def test_two_do_not_write_one_file(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
+
+    class Meanwhile(Lengths):
+        def predict(self, texts: Sequence[str]) -> np.ndarray:
+            with pytest.raises(ValueError, match=r"out\.csv: another process is writing there"):
+                predict_file(Lengths(), source, target, ORIGIN)
+            return super().predict(texts)
+
+    predict_file(Meanwhile(), source, target, ORIGIN)
+    assert [row["id"] for row in read_rows(target)] == [row["id"] for row in ROWS]
+
+
 def test_the_header_alone_is_not_gone_on_with(tmp_path: Path) -> None:
     source, target = write(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
     predict_file(Lengths(), source, target, ORIGIN)

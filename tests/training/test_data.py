@@ -267,6 +267,12 @@ def test_settings_that_leave_nothing_are_refused(tmp_path: Path, load: Load, nam
         load(_write(tmp_path / "reviews.csv", rows), **settings)
 
 
+def test_reviews_of_one_label_are_refused(tmp_path: Path, load: Load) -> None:
+    rows = [(1, title, content) for _, title, content in _rows(40)]
+    with pytest.raises(ValueError, match=r"all \d+ training reviews are labelled positive"):
+        load(_write(tmp_path / "shop.csv", rows))
+
+
 def test_sources_that_do_not_fit_their_purpose_are_refused(tmp_path: Path, load: Load) -> None:
     train, test = _write(tmp_path / "a.csv", _rows(30)), _write(tmp_path / "test.csv", _rows(30))
     with pytest.raises(ValueError, match=r"test\.csv has no training rows \(found: test\)"):

@@ -1,8 +1,10 @@
 """Files appear whole, and those that belong together, together."""
 
+from pathlib import Path
+
 import pytest
 
-from training.files import write_whole, written_together
+from training.files import exclusive, write_whole, written_together
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path) -> None:
@@ -25,3 +27,13 @@ def test_files_that_belong_together_are_all_replaced_or_none(tmp_path) -> None:
         write_whole(folder / "cards" / "b.txt", "new")
     assert {path.read_text() for path in tmp_path.rglob("*.txt")} == {"new"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "cards"]
+
+
+def test_a_file_and_a_folder_are_one_processs_at_a_time(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("a")
+    for path in (tmp_path, file):
+        with exclusive(path), pytest.raises(ValueError, match="another process"), exclusive(path):
+            pass
+        with exclusive(path):  # free again
+            pass

@@ -8,10 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.optim import AdamW
 
 from models import bundle
+from training.files import exclusive
+from training.state import TrainState, load_state, save_state
 
 TIMED = ("seconds", "reviews_per_second", "tokens_per_second", "memory_bytes")
 
@@ -87,6 +92,30 @@ def test_a_source_that_changed_under_a_saved_state_is_refused(
     refused = train(run, "train.epochs=9", data=str(source), check=False)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "the data changed since the state was saved" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.safetensors"])
+def test_a_damaged_state_is_named_with_the_way_out(tmp_path: Path, name: str) -> None:
+    model = nn.Linear(2, 2)
+    optimizer = AdamW(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    save_state(tmp_path, TrainState(step=7), model, optimizer)
+    kept = model.weight.detach().clone()
+    path = tmp_path / "step-00000007" / name
+    path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(ValueError, match=rf"{name}: damaged .*--restart"):
+        load_state(tmp_path, model, optimizer)
+    assert torch.equal(model.weight, kept)
+
+
+def test_two_do_not_train_into_one_folder(tmp_path: Path, train) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with exclusive(run):
+        refused = train(run, check=False)
+    assert refused.returncode == 2 and "another process is writing there" in refused.stderr
+    assert not list(run.iterdir())
 
 
 def test_a_finished_run_is_left_alone_and_other_settings_are_refused(tmp_path: Path, train) -> None:

@@ -7,7 +7,6 @@ the seed and the step, so that a resumed run equals an uninterrupted one.
 import json
 import math
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch.optim import AdamW, Optimizer
 from training.batches import epoch_plan
 from training.files import write_whole
 from training.fingerprint import check_same
-from training.folder import refuse_strangers
+from training.folder import alone, empty, refuse_strangers
 from training.history import History
 from training.interrupt import Interruption
 from training.launch import check_environment
@@ -43,6 +42,7 @@ MODEL = "model"
 _VALIDATION_STEP = 2**31  # of the random numbers: no training step is that late
 
 
+@alone
 def run_masked(config: MaskedConfig, output: Path, restart: bool = False) -> dict[str, Any]:
     """Train to the end, or go on from the last saved state; returns `result.json`.
 
@@ -243,7 +243,7 @@ def _prepare(config: MaskedConfig, output: Path, restart: bool) -> dict[str, Any
     """Make the folder, or check that it is of this run; the result of a finished one."""
     stored, result = output / "config.yaml", output / "result.json"
     if restart and stored.is_file():
-        shutil.rmtree(output)
+        empty(output)
     if stored.is_file():
         if changed := differences(stored, config):
             raise ValueError(
