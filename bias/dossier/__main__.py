@@ -33,13 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
     from bias.dossier.failures import Texts, find_failures
     from bias.dossier.record import write_records
     from bias.dossier.write import compile_dossier, write
+    from training.results.runs import without_reports
 
     try:
         contexts = load_contexts(given.contexts)
         for flag, folder in (("--output", given.output), ("--records", given.records)):
             if folder is not None and folder.is_file():
                 raise ValueError(f"{flag} {folder}: is a file; give a folder")
-        candidates = read_candidates(given.runs)
+        candidates = read_candidates(without_reports(given.runs))
         texts = None if given.no_texts else Texts(lambda line: print(line, file=sys.stderr))
         failures = {c.name: find_failures(c, given.examples, texts) for c in candidates}
         dossier = compile_dossier(

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from training.results.page import make_page, write_page
-from training.results.runs import read_runs
+from training.results.runs import read_runs, without_reports
 from training.results.table import terminal_table
 
 _EPILOG = """\
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        page = make_page(read_runs(given.runs))
+        page = make_page(read_runs(without_reports(given.runs)))
         paths = write_page(page, given.output)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

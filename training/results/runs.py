@@ -5,6 +5,7 @@ N reviews of a test set, K lines of a history.
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,6 +95,10 @@ class Run:
         return None if self.number is None else str(self.number)
 
 
+_OF_A_RUN = ("history.jsonl", "result.json")
+_OF_A_REPORT = ("results.json", "dossier.json")
+
+
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Read all folders, give each run a label of its own, and sort them as the table wants them.
 
@@ -121,6 +126,24 @@ def table_order(run: Run) -> tuple[Any, ...]:
     variants = ("recommended", "distilled", "reference")
     variant = variants.index(run.variant) if run.variant in variants else len(variants)
     return block, run.number or 0, variant, run.experiment, run.label
+
+
+def without_reports(folders: Sequence[Path]) -> list[Path]:
+    """The folders but those of reports about runs, which `runs/*` names too; each is said.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    kept = []
+    for folder in folders:
+        names = {name for name in (*_OF_A_RUN, *_OF_A_REPORT) if (folder / name).is_file()}
+        if names and names.isdisjoint(_OF_A_RUN):
+            print(f"{folder}: a report, no run: left out", file=sys.stderr)
+        else:
+            kept.append(folder)
+    if not kept:
+        raise ValueError("only reports were given; give run folders, such as runs/1-gru")
+    return kept
 
 
 def read_run(folder: Path) -> Run:

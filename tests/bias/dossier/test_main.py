@@ -67,6 +67,17 @@ def test_it_writes_page_markdown_json_pictures_and_cards(
     )
 
 
+def test_reports_among_the_runs_are_left_out(
+    whole: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, output = whole("gru"), tmp_path / "gru-dossier"
+    for given in ([run], [run, output]):  # the second time as `runs/*` names them
+        assert main([*map(str, given), "--output", str(output), "--no-texts"]) == 0
+    assert f"{output}: a report, no run: left out" in capsys.readouterr().err
+    assert main([str(output), "--output", str(output)]) == 2
+    assert "only reports were given" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_said_with_its_command(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run("gru", certified=())
     assert main([str(run), "--output", str(tmp_path / "out"), "--no-texts"]) == 0
