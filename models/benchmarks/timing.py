@@ -23,11 +23,16 @@ def medians(calls: dict[Key, Call], rounds: int, device: torch.device) -> dict[K
         for key, call in calls.items():
             began = time.perf_counter()
             call()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            wait_for(device)
             if number:  # the first round warms up
                 seconds[key].append(time.perf_counter() - began)
     return {key: statistics.median(values) for key, values in seconds.items()}
+
+
+def wait_for(device: torch.device) -> None:
+    """Returns when the device has done what it was given: a GPU computes behind the caller."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def passes(
