@@ -25,10 +25,22 @@ from models.recurrence import recurrence
 
 
 def side_by_side(weights: list[Tensor]) -> list[Tensor]:
-    """The same tensors as views of one new buffer, one after the other."""
-    sizes = [weight.numel() for weight in weights]
-    parts = torch.cat([weight.reshape(-1) for weight in weights]).split(sizes)
-    return [part.view_as(weight) for part, weight in zip(parts, weights)]  # noqa: B905, TorchScript
+    """The weights of a GRU, four a direction, as views of one new buffer: all matrices and then all
+    biases. cuDNN wants them so; else it makes such a buffer itself, and a warning."""
+    matrices: list[Tensor] = []
+    biases: list[Tensor] = []
+    for first in range(0, len(weights), 4):
+        matrices += weights[first : first + 2]
+        biases += weights[first + 2 : first + 4]
+    order = matrices + biases
+    sizes = [weight.numel() for weight in order]
+    parts = torch.cat([weight.reshape(-1) for weight in order]).split(sizes)
+    views = [part.view_as(weight) for part, weight in zip(parts, order)]  # noqa: B905, TorchScript
+    placed: list[Tensor] = []
+    for first in range(0, len(matrices), 2):
+        placed += views[first : first + 2]
+        placed += views[len(matrices) + first : len(matrices) + first + 2]
+    return placed
 
 
 def recurrence_trains_faster(x: Tensor, weights: list[Tensor]) -> bool:
@@ -45,9 +57,6 @@ def run_direction(x: Tensor, initial: Tensor, flat_weights: list[Tensor], which:
     """
     # Four tensors a direction: input weight, hidden weight, input bias, hidden bias.
     weights = flat_weights[4 * which : 4 * which + 4]
-    if x.is_cuda:
-        # cuDNN wants them in one buffer of their own; else it makes one, and a warning.
-        weights = side_by_side(weights)
     state = initial[which : which + 1].contiguous()
     if x.is_cpu and not (
         torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling()
@@ -55,24 +64,49 @@ def run_direction(x: Tensor, initial: Tensor, flat_weights: list[Tensor], which:
         # In the weights' own precision, under autocast too, as `models.gru`.
         with torch.autocast("cpu", enabled=False):
             return _on_cpu(x.to(weights[0].dtype), state.to(weights[0].dtype), weights)
-    return _torchs_gru(x, state, weights)
+    return _one_direction(x, state, weights)
 
 
 def _on_cpu(x: Tensor, state: Tensor, weights: list[Tensor]) -> Tensor:
     """`run_direction` of these weights from `state` (1, B, H)."""
     if not recurrence_trains_faster(x, weights):
-        return _torchs_gru(x, state, weights)
+        return _one_direction(x, state, weights)
     stacked = [weight.unsqueeze(0) for weight in weights]
     states = recurrence(x.transpose(0, 1).unsqueeze(0), state, *stacked)  # (T, B, 1, H)
     return states.squeeze(2).transpose(0, 1)
 
 
-def _torchs_gru(x: Tensor, state: Tensor, weights: list[Tensor]) -> Tensor:
+def _one_direction(x: Tensor, state: Tensor, weights: list[Tensor]) -> Tensor:
     """As `_on_cpu`, by PyTorch's operator."""
-    # Positional: with biases, one layer, dropout 0, as in training (which matters to cuDNN only,
-    # where it keeps what backward needs), one direction, batch first.
-    outputs, _ = torch.gru(x, state, weights, True, 1, 0.0, True, False, True)
-    return outputs
+    # As in training, which matters to cuDNN only: there it keeps what backward needs.
+    return torchs_gru(x, state, weights, 1, 0.0, True, False)[0]
+
+
+def torchs_gru(
+    x: Tensor,
+    initial: Tensor,
+    weights: list[Tensor],
+    num_layers: int,
+    dropout: float,
+    training: bool,
+    bidirectional: bool,
+) -> tuple[Tensor, Tensor]:
+    """A whole `nn.GRU` of these weights, batch first: outputs (B, T, directions · H) and states.
+
+    Under autocast on a GPU it runs in autocast's dtype: left to itself, cuDNN's operator takes
+    float16 for bfloat16 too, in which small gradients are 0 unless a scaler makes them larger.
+    """
+    if not torch.jit.is_scripting():  # noqa: SIM102, TorchScript leaves out what is below it alone
+        if x.is_cuda and torch.is_autocast_enabled("cuda"):
+            dtype = torch.get_autocast_dtype("cuda")
+            weights = [weight.to(dtype) for weight in weights]
+            with torch.autocast("cuda", enabled=False):
+                return torchs_gru(x.to(dtype), initial.to(dtype), weights, num_layers, dropout,
+                                  training, bidirectional)  # fmt: skip
+    if x.is_cuda:
+        weights = side_by_side(weights)
+    # Positional: with biases, and last of all batch first.
+    return torch.gru(x, initial, weights, True, num_layers, dropout, training, bidirectional, True)
 
 
 class Encoder(nn.Module):
@@ -125,7 +159,10 @@ class Encoder(nn.Module):
         """
         x = self.dropout(self.embedding(inputs))  # (B, T, E)
         if mask is None:
-            outputs, states = self.rnn(x, hidden_states)  # (B, T, 2H), (2L, B, H)
+            weights: list[Tensor] = self.rnn._flat_weights  # type: ignore[assignment]
+            outputs, states = torchs_gru(  # (B, T, 2H), (2L, B, H)
+                x, hidden_states, weights, self.num_layers, self.rnn.dropout, self.training, True
+            )
             return self._sum_outputs(outputs), states[0::2] + states[1::2]
         lengths = lengths_of(mask)
         summed_states: list[Tensor] = []
@@ -248,7 +285,7 @@ class DecoderAttn(nn.Module):
         """
         x, _ = self.mlp_attn(self.dropout(inputs), hidden_states, mask)  # (B, T, H)
         if mask is None:
-            return self.rnn(x, hidden_states)
+            return self._whole(x, hidden_states)
         lengths = lengths_of(mask)
         weights: list[Tensor] = self.rnn._flat_weights  # type: ignore[assignment]
         states: list[Tensor] = []
@@ -264,10 +301,16 @@ class DecoderAttn(nn.Module):
     ) -> Tensor:
         """`forward`'s output at step 0 alone, (B, H): all of the attention, one step of the GRU."""
         x, _ = self.mlp_attn(self.dropout(inputs), hidden_states, mask)  # (B, T, H)
-        outputs, _ = self.rnn(x[:, :1], hidden_states)  # (B, 1, H)
+        outputs, _ = self._whole(x[:, :1], hidden_states)  # (B, 1, H)
         if mask is not None:
             outputs = zero_padding(outputs, mask[:, :1])
         return outputs[:, 0]
+
+    def _whole(self, x: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """All layers of `self.rnn`: (B, T, H) and (L, B, H) -> the same of outputs and states."""
+        weights: list[Tensor] = self.rnn._flat_weights  # type: ignore[assignment]
+        dropout = self.rnn.dropout
+        return torchs_gru(x, states, weights, self.num_layers, dropout, self.training, False)
 
 
 class EncoderDecoder(nn.Module):

@@ -70,7 +70,9 @@ class Normalization(torch.autograd.Function):
             return (None,) * 4
         rows, weight, bias, mean, scale = ctx.saved_tensors
         if not torch.is_grad_enabled():
-            return *_backward(grad.contiguous(), rows, weight, mean, scale), None
+            # A caller may go backward under autocast, which would round the products here.
+            with torch.autocast(grad.device.type, enabled=False):
+                return *_backward(grad.contiguous(), rows, weight, mean, scale), None
         # A gradient of the gradient is wanted: autograd's own.
         arguments = (rows, weight, bias)
         wanted = [a for a, needed in zip(arguments, ctx.needs_input_grad, strict=False) if needed]

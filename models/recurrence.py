@@ -173,7 +173,9 @@ class Recurrence(torch.autograd.Function):
             return (None,) * 6
         arguments, results = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
         if not torch.is_grad_enabled():
-            return _backward(grad, *arguments, *results)
+            # A caller may go backward under autocast, which would round the products here.
+            with torch.autocast(grad.device.type, enabled=False):
+                return _backward(grad, *arguments, *results)
         # A gradient of the gradient is wanted: autograd's own.
         wanted = [a for a, needed in zip(arguments, ctx.needs_input_grad, strict=True) if needed]
         states = torch.stack([_unrolled(*parts) for parts in zip(*arguments, strict=True)], dim=2)

@@ -5,9 +5,11 @@
 Interleaved in one process: every round times each implementation once, with its backward pass and
 without. Medians, and ratios to `nn.GRU` (above 1: faster than it). "products" is the least that any
 implementation of the forward pass has to do: the inputs' product, and the state's at every step.
+On a GPU `nn.GRU` is cuDNN's: `--device cuda --dtype float32 tf32 bfloat16`.
 """
 
 import argparse
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.benchmarks.timing import Call, Key, medians, passes, write
+from models.benchmarks.timing import (
+    DTYPES,
+    Call,
+    Key,
+    check_device,
+    computing_in,
+    medians,
+    passes,
+    write,
+)
 from models.gru import GRU, side_by_side
 
 SHAPES = ((32, 256, 256, 256), (1, 128, 256, 256))
@@ -66,19 +77,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--shape", type=int, nargs=4, action="append", metavar=("B", "T", "I", "H"))
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", nargs="+", choices=list(DTYPES), default=["float32"])
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/gru.json"))
     given = parser.parse_args(arguments)
+    device = check_device(parser, given.device)
     rows: list[dict[str, Any]] = []
-    for threads in given.threads:
+    for threads, precision in product(given.threads, given.dtype):
         torch.set_num_threads(threads)
+        dtype = computing_in(precision)
         for shape in given.shape or SHAPES:
-            found = measure(tuple(shape), given.rounds, torch.device(given.device))
-            rows += [{"threads": threads} | row for row in found]
-    write(given.output, "gru", arguments, rows)
+            found = measure(tuple(shape), given.rounds, device, dtype)
+            rows += [{"threads": threads, "dtype": precision} | row for row in found]
+    write(given.output, "gru", arguments, rows, device)
     for row in rows:
         print(
-            f"{row['threads']} threads {row['shape']!s:>20} {row['what']:<9} "
+            f"{row['threads']} threads {row['dtype']:<8} {row['shape']!s:>20} {row['what']:<9} "
             f"{row['implementation']:<23} {1e3 * row['seconds']:9.2f} ms "
             f"{row['ratio_to_nn_gru']:5.2f} x nn.GRU"
         )
@@ -86,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(
-    shape: tuple[int, int, int, int], rounds: int, device: torch.device
+    shape: tuple[int, int, int, int], rounds: int, device: torch.device, dtype: torch.dtype
 ) -> list[dict[str, Any]]:
     """A row for each implementation and pass; `shape` is (B, T, I, H), seconds are medians."""
     batch_size, steps, width, hidden = shape
@@ -100,11 +114,12 @@ def measure(
         ("GRU, side by side", "nn.GRU, both directions"): Both(width, hidden, True),
         ("GRU, one by one", "nn.GRU, both directions"): Both(width, hidden, False),
     }
-    inputs = torch.randn(batch_size, steps, width, device=device, requires_grad=True)
+    options: Any = {"device": device, "dtype": dtype}
+    inputs = torch.randn(batch_size, steps, width, **options, requires_grad=True)
     calls: dict[Key, Call] = {}
     for (name, peer), model in models.items():
-        model.to(device)
-        state = torch.zeros(1 + ("both" in peer), batch_size, hidden, device=device)
+        model.to(**options)
+        state = torch.zeros(1 + ("both" in peer), batch_size, hidden, **options)
         leaves = [inputs, *model.parameters()]
 
         def run(x: Tensor, model: nn.Module = model, state: Tensor = state) -> Tensor:

@@ -1,5 +1,6 @@
 """Implementations timed in turns, and the JSON that comes of it."""
 
+import argparse
 import json
 import os
 import statistics
@@ -23,11 +24,36 @@ def medians(calls: dict[Key, Call], rounds: int, device: torch.device) -> dict[K
         for key, call in calls.items():
             began = time.perf_counter()
             call()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            wait_for(device)
             if number:  # the first round warms up
                 seconds[key].append(time.perf_counter() - began)
     return {key: statistics.median(values) for key, values in seconds.items()}
+
+
+def wait_for(device: torch.device) -> None:
+    """Returns when the device has done what it was given: a GPU computes behind the caller."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+DTYPES = {"float32": torch.float32, "tf32": torch.float32,
+          "bfloat16": torch.bfloat16, "float16": torch.float16}  # fmt: skip
+
+
+def computing_in(precision: str) -> torch.dtype:
+    """The dtype of one of `DTYPES`; has both our products and cuDNN's use TF32 for "tf32", and none
+    of them otherwise: by default cuDNN alone does, which would compare two precisions."""
+    allowed = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    return DTYPES[precision]
+
+
+def check_device(parser: argparse.ArgumentParser, given: str) -> torch.device:
+    """The device that `--device` names; a usage error where it is not here."""
+    if given == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no CUDA device; leave it out for the CPU")
+    return torch.device(given)
 
 
 def passes(
@@ -50,7 +76,13 @@ def passes(
     return {"training": train, "inference": infer}
 
 
-def write(path: Path, module: str, arguments: list[str] | None, rows: list[dict[str, Any]]) -> None:
+def write(
+    path: Path,
+    module: str,
+    arguments: list[str] | None,
+    rows: list[dict[str, Any]],
+    device: torch.device,
+) -> None:
     """`rows` with how they were made, as JSON; whole or not at all."""
     result = {
         "command": " ".join(
@@ -58,6 +90,7 @@ def write(path: Path, module: str, arguments: list[str] | None, rows: list[dict[
         ),
         "torch": torch.__version__,
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "rows": rows,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.benchmarks.timing import Call, Key, medians, passes, write
+from models.benchmarks.timing import Call, Key, check_device, medians, passes, write
 from models.normalization import layer_norm, normalized
 from models.transformer import MultiHeadedAttention
 
@@ -37,12 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--shape", type=int, nargs=2, action="append", metavar=("T", "D"))
     parser.add_argument("--compiled", action="store_true", help="torch.compile too: needs g++")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
         "--output", type=Path, default=Path("docs/benchmarks/transformer_parts.json")
     )
     given = parser.parse_args(arguments)
-    device = torch.device(given.device)
+    device = check_device(parser, given.device)
     rows: list[dict[str, Any]] = []
     for threads in given.threads:
         torch.set_num_threads(threads)
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
                         "to": peer,
                     }
                 )
-    write(given.output, "transformer_parts", arguments, rows)
+    write(given.output, "transformer_parts", arguments, rows, device)
     for row in rows:
         print(
             f"{row['threads']} threads {row['shape']!s:<15} {row['part']:<26} {row['what']:<9} "

@@ -96,14 +96,18 @@ def test_between_layer_dropout_has_the_given_rate(
 
 
 def test_weights_side_by_side_are_one_buffer_and_pass_gradients() -> None:
-    weights = [torch.randn(3, 2, requires_grad=True), torch.randn(4, requires_grad=True)]
+    """As cuDNN lays out two directions: the four matrices, then the four biases."""
+    rnn = nn.GRU(2, 3, bidirectional=True)
+    weights = list(rnn.parameters())
     views = side_by_side(weights)
     for view, weight in zip(views, weights, strict=True):
         assert torch.equal(view, weight)
-    assert views[1].data_ptr() - views[0].data_ptr() == 6 * 4
-    (views[0].sum() * 2 + views[1].sum() * 3).backward()
-    assert torch.equal(weights[0].grad, torch.full((3, 2), 2.0))  # type: ignore[arg-type]
-    assert torch.equal(weights[1].grad, torch.full((4,), 3.0))  # type: ignore[arg-type]
+    in_memory = sorted(range(8), key=lambda i: views[i].data_ptr())
+    assert in_memory == [0, 1, 4, 5, 2, 3, 6, 7]
+    assert len({view.untyped_storage().data_ptr() for view in views}) == 1
+    sum(number * view.sum() for number, view in enumerate(views)).backward()  # type: ignore[union-attr]
+    for number, weight in enumerate(weights):
+        assert torch.equal(weight.grad, torch.full_like(weight, number))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("masked", [True, False])

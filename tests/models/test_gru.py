@@ -228,6 +228,18 @@ def test_autocast_to_bfloat16_stays_close_and_trains() -> None:
     assert all(parameter.grad is not None for parameter in gru.parameters())
 
 
+def test_a_backward_pass_under_autocast_is_not_rounded() -> None:
+    torch.manual_seed(0)
+    gru = GRU(5, 8)
+    inputs, state = batch(3, 7, gru)
+    found = []
+    for enabled in (False, True):
+        loss = gru(inputs, state)[0].pow(3).sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(torch.autograd.grad(loss, list(gru.parameters())))
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_torchscript_reads_any_number_of_steps() -> None:
     gru = GRU(5, 4).double()

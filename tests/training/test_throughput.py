@@ -9,8 +9,14 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch.optim import AdamW
 
-from models import recurrence
-from training.benchmarks import activation_memory, loss_curves, scaling_estimate, throughput
+from models import recurrence, registry
+from training.benchmarks import (
+    activation_memory,
+    loss_curves,
+    operations,
+    scaling_estimate,
+    throughput,
+)
 from training.benchmarks.throughput import (
     combinations,
     make_trainer,
@@ -18,8 +24,10 @@ from training.benchmarks.throughput import (
     resolve,
     together,
 )
+from training.config import load_experiment
 from training.data import load_data
 
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMALL = ["--data", "embedded:120", "--batch", "8", "--reviews", "24", "--rounds", "1",
          "--reference-steps", "1"]  # fmt: skip
 
@@ -42,7 +50,7 @@ def test_the_reference_takes_adamw_steps_of_the_mean_loss_over_reviews_padded_to
     config,
 ) -> None:
     data = load_data(config.data)
-    loop = reference_loop(config, data)
+    loop = reference_loop(config, data, CPU)
     seen, collate = [], loop.loader.collate_fn
     loop.loader.collate_fn = lambda reviews: seen.append(reviews) or collate(reviews)
     before = {name: p.detach().clone() for name, p in loop.model.named_parameters()}
@@ -102,7 +110,7 @@ def test_the_reference_computes_with_torchs_own_dropout_and_gru(config, monkeypa
     config.model.arguments |= {"dropout": 0.5, "num_layers": 2}
     monkeypatch.setattr("models.dropout._SMALL", 0)
     data, accelerator = load_data(config.data), Accelerator(cpu=True, mixed_precision="no")
-    ours = make_trainer(config, data, accelerator, together(config))
+    ours = make_trainer(config, data, accelerator, together(config, CPU))
     batches = iter(ours._batches())
     used = []
     monkeypatch.setattr(
@@ -112,7 +120,7 @@ def test_the_reference_computes_with_torchs_own_dropout_and_gru(config, monkeypa
     monkeypatch.setattr(
         recurrence.Recurrence, "apply", lambda *given: used.append("recurrence") or apply(*given)
     )
-    reference_loop(config, data).step()
+    reference_loop(config, data, CPU).step()
     assert used == []
     ours._step(next(batches))
     assert set(used) == {"mask", "recurrence"}
@@ -128,6 +136,48 @@ def test_the_benchmark_writes_ratios_of_the_same_rounds_and_a_plot(tmp_path) -> 
     assert reference["ratio_to_reference"] == 1
     assert together["ratio_to_reference"] == pytest.approx(of_reference / of_ours)
     assert output.with_suffix(".png").stat().st_size > 1000
+
+
+def test_the_share_of_the_peak_is_of_the_operations_that_the_reviews_need(tmp_path) -> None:
+    output = tmp_path / "t.json"
+    throughput.main([*SMALL, "--experiments", "3-transformer", "--levers", "--threads", "1",
+                     "--output", str(output)])  # fmt: skip
+    written = json.loads(output.read_text())
+    (row,) = written["experiments"]
+    for contender, precision in zip(row["contenders"], ("float32", "bfloat16"), strict=True):
+        assert contender["precision"] == precision
+        done = contender["reviews_per_second"] * row["operations_a_review"]
+        peak = written["peak_operations_per_second"][precision]
+        assert contender["share_of_peak"] == pytest.approx(done / peak)
+
+
+@pytest.mark.parametrize("experiment", ["1-gru", "4-transformer-deep"])
+def test_the_mean_operations_of_reviews_are_the_mean_of_each_ones(experiment) -> None:
+    config = load_experiment(experiment, [])
+    model = registry.build(config.model.architecture, vocabulary_size=9, **config.model.arguments)
+    lengths = np.array([3, 20, 120])
+    each = [operations.counted(model, int(length)) for length in lengths]
+    assert operations.mean_operations(model, lengths) == pytest.approx(np.mean(each), rel=1e-6)
+
+
+def test_attention_is_counted() -> None:
+    """Forward QKᵀ and AV, and a gradient of either factor: six products of T² · D at each layer."""
+    config = load_experiment("3-transformer", [])
+    arguments = config.model.arguments | {"num_layers": 1, "pooling": "mean", "dropout": 0.0}
+    model = registry.build(config.model.architecture, vocabulary_size=9, **arguments)
+    # The class token comes first. What is not of the second degree vanishes in this difference.
+    found = np.diff([operations.counted(model, length) for length in (9, 19, 29)], 2)
+    expected = 6 * 2 * arguments["embed_dim"] * np.diff([t**2 for t in (10, 20, 30)], 2)
+    assert found == pytest.approx(expected)
+
+
+def test_on_a_gpu_bf16_is_recommended_and_what_only_cpus_compute_is_left_out(config) -> None:
+    assert together(config, CUDA) == {"buckets", "bf16", "fused"}
+    assert throughput.useless(config, CUDA) == {"compile", "masks", "recurrence"}
+    assert throughput.useless(config, CPU) == {"compile"}
+    for levers, precision in ((["bf16"], "bfloat16"), ([], "tf32")):
+        assert throughput.precision(config, frozenset(levers), CUDA) == precision
+        assert throughput.precision(config, frozenset(levers), CPU) == "float32"
 
 
 def test_loss_curves_of_all_loops_start_alike_and_fall(tmp_path) -> None:

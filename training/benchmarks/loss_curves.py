@@ -28,6 +28,7 @@ from training.config import Config
 from training.data import ReviewData, load_data
 from training.evaluation import predict
 from training.files import write_whole
+from training.measure import device_name
 from training.progress import Progress
 
 LOOPS = ("reference", "no levers", "together")
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.every < 1 or given.steps < given.every:
         parser.error(f"--every {given.every}: at least 1 and at most --steps {given.steps}")
     given.reviews = given.batch * given.steps  # every loop sees each of them once
-    accelerator = Accelerator(cpu=True, mixed_precision="no")
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     curves: list[dict[str, Any]] = []
     for seed in given.seeds:
         config = resolve(given.experiment, given)
@@ -68,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     result = {
         "command": " ".join(["python -m training.benchmarks.loss_curves", *own]),
         "experiment": given.experiment,
+        "device": device_name(accelerator.device),
         "steps": list(range(given.every, given.steps + 1, given.every)),
         "curves": curves,
     }
@@ -101,9 +103,9 @@ def stepper(
 ) -> tuple[Callable[[], object], nn.Module, Callable[[], object]]:
     """A function that takes a step, the model, and one to call before the model is read."""
     if loop == "reference":
-        reference = reference_loop(config, data)
+        reference = reference_loop(config, data, accelerator.device)
         return reference.step, reference.model, lambda: None
-    levers = together(config) if loop == "together" else frozenset[str]()
+    levers = together(config, accelerator.device) if loop == "together" else frozenset[str]()
     trainer = make_trainer(config, data, accelerator, levers)
     batches = iter(trainer._batches())
 

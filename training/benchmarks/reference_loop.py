@@ -41,7 +41,7 @@ class TorchsOwn(nn.Module):
 
 
 class ReferenceLoop:
-    """Trains `model` on reviews, batch after batch, epoch after epoch."""
+    """Trains `model`, where it is, on reviews, batch after batch, epoch after epoch."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class ReferenceLoop:
         seed: int = 0,
     ) -> None:
         self.model = model.train()
+        self.device = next(model.parameters()).device
         self.runs = TorchsOwn(model)
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self.tokenizer.enable_truncation(max_length)
@@ -76,7 +77,7 @@ class ReferenceLoop:
 
     def step(self) -> float:
         """One optimiser step; its loss."""
-        input_ids, mask, labels = next(self._batches)
+        input_ids, mask, labels = (each.to(self.device) for each in next(self._batches))
         loss = F.cross_entropy(self.runs(input_ids, mask), labels)
         loss.backward()
         self.optimizer.step()

@@ -22,12 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
-
 from models import registry
-from training.benchmarks.reference_loop import TorchsOwn
+from training.benchmarks.operations import counted
 from training.config import load_experiment
 from training.files import write_whole
 
@@ -131,12 +127,8 @@ def count(experiment: str, batch: int, length: int) -> tuple[int, int]:
     else:
         arguments["vocabulary_size"] = VOCABULARY
     model = registry.build(config.model.architecture, **arguments).train()
-    ids, labels = torch.ones(1, length, dtype=torch.int64), torch.ones(1, dtype=torch.int64)
-    with FlopCounterMode(display=False) as counter:
-        # the counter does not know the in-place products of our own recurrence
-        F.cross_entropy(TorchsOwn(model)(ids, torch.ones_like(ids)), labels).backward()
     size = sum(4 * p.numel() for p in model.parameters() if p.requires_grad)
-    return batch * counter.get_total_flops(), size
+    return batch * counted(model, length), size
 
 
 def check(measured: dict[str, Any]) -> list[dict[str, Any]]:

@@ -20,6 +20,10 @@ time whatever its reviews, so a few steps stand for all. Ratios are of the same 
 the rounds. Experiments named `-reference` are measured with a mask, as the others: with
 `reads_padding` a loss depends on the padding, and two loops that pad differently would not train
 the same model. (Trained for real, experiment 2's reference reads padding, by PyTorch's GRU.)
+
+Measured on a GPU where there is one (`CUDA_VISIBLE_DEVICES=` hides it). The share of the peak that
+is stated (MFU) is of products that were timed in the same process, in the contender's precision;
+counted are the operations that the reviews need, not those on their padding.
 """
 
 import argparse
@@ -41,7 +45,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from models import registry
+from models.benchmarks.timing import wait_for
 from models.classifier import Classifier
+from training.benchmarks.operations import mean_operations, peak
 from training.benchmarks.reference_loop import ReferenceLoop, TorchsOwn
 from training.config import Config, load_experiment
 from training.data import ReviewData, load_data
@@ -62,8 +68,12 @@ LEVERS = {
     "recurrence": "the GRU's backward pass written by hand",
 }
 # A GRU runs in its weights' precision on a CPU: bf16 would touch only what is around it.
-TOGETHER = {"recurrent": ("buckets", "fused", "masks", "recurrence"),
-            "other": ("buckets", "bf16", "fused", "masks")}  # fmt: skip
+TOGETHER = {("cpu", "recurrent"): ("buckets", "fused", "masks", "recurrence"),
+            ("cpu", "other"): ("buckets", "bf16", "fused", "masks"),
+            ("cuda", "recurrent"): ("buckets", "bf16", "fused"),
+            ("cuda", "other"): ("buckets", "bf16", "fused")}  # fmt: skip
+ON_CPUS = {"masks", "recurrence"}
+"""Levers that change nothing on a GPU: there PyTorch's own dropout and GRU run."""
 EXPERIMENTS = ("1-gru", "2-gru-attention", "3-transformer", "4-transformer-deep",
                "5-transformer-postnorm")  # fmt: skip
 
@@ -88,15 +98,19 @@ def main(arguments: list[str] | None = None) -> int:
     given = parse(arguments)
     torch.set_num_threads(given.threads)
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    device = accelerator.device
+    names = ("bfloat16", "tf32", "float32") if device.type == "cuda" else ("bfloat16", "float32")
+    peaks = {name: peak(device, name) for name in names}
     rows = []
     for name in given.experiments:
-        rows.append(measure(name, given, accelerator))
+        rows.append(measure(name, given, accelerator, peaks))
         result = {
             "command": " ".join(
                 ["python -m training.benchmarks.throughput", *(arguments or sys.argv[1:])]
             ),
-            "device": device_name(accelerator.device),
+            "device": device_name(device),
             "threads": given.threads,
+            "peak_operations_per_second": peaks,
             "torch": torch.__version__,
             "experiments": rows,
         }
@@ -134,18 +148,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return given
 
 
-def measure(name: str, given: argparse.Namespace, accelerator: Accelerator) -> dict[str, Any]:
-    """One experiment: seconds a review of every contender, and their ratios."""
+def measure(
+    name: str, given: argparse.Namespace, accelerator: Accelerator, peaks: dict[str, float]
+) -> dict[str, Any]:
+    """One experiment: seconds a review of every contender, their ratios and shares of the peak."""
     config = resolve(name, given)
-    data = load_data(config.data)
-    useless = {"compile"} if config.model.architecture in RECURRENT else {"recurrence"}
-    if config.model.architecture == "custom-gru":
-        useless.add("recurrence")  # it has no other
-    levers = [lever for lever in given.levers if lever not in useless]
-    contenders = {"reference": reference_pass(config, data, given.reference_steps)}
-    for label, on in combinations(levers, together(config)).items():
-        steps = None if "buckets" in on else given.reference_steps
-        contenders[label] = trainer_pass(config, data, accelerator, on, steps)
+    data, device = load_data(config.data), accelerator.device
+    levers = [lever for lever in given.levers if lever not in useless(config, device)]
+    on = combinations(levers, together(config, device)) | {"reference": frozenset[str]()}
+    contenders = {"reference": reference_pass(config, data, device, given.reference_steps)}
+    for label in on:
+        if label not in contenders:
+            steps = None if "buckets" in on[label] else given.reference_steps
+            contenders[label] = trainer_pass(config, data, accelerator, on[label], steps)
     seconds: dict[str, list[float]] = {label: [] for label in contenders}
     for run in contenders.values():
         run()  # compiles, allocates, fills caches
@@ -157,15 +172,21 @@ def measure(name: str, given: argparse.Namespace, accelerator: Accelerator) -> d
             seconds[label].append(contenders[label]())
             print(f"{name}: {label} {1 / seconds[label][-1]:.1f} reviews/s", file=sys.stderr)
     lengths = data.train.lengths
+    operations = mean_operations(fresh_model(config, data).train(), lengths)
     return {
         "experiment": name,
         "batch": config.train.batch_size,
         "reviews": len(data.train),
         "mean_tokens": float(lengths.mean()),
+        "operations_a_review": operations,
         "contenders": [
             {
                 "contender": label,
                 "reviews_per_second": 1 / statistics.median(times),
+                "precision": precision(config, on[label], device),
+                "share_of_peak": operations
+                / statistics.median(times)
+                / peaks[precision(config, on[label], device)],
                 "ratio_to_reference": statistics.median(
                     r / t for r, t in zip(seconds["reference"], times, strict=True)
                 ),
@@ -190,10 +211,29 @@ def resolve(name: str, given: argparse.Namespace) -> Config:
     return config
 
 
-def together(config: Config) -> frozenset[str]:
-    """The levers that are recommended for this model."""
+def together(config: Config, device: torch.device) -> frozenset[str]:
+    """The levers that are recommended for this model on this device."""
     recurrent = config.model.architecture in RECURRENT
-    return frozenset(TOGETHER["recurrent" if recurrent else "other"])
+    return frozenset(TOGETHER[device.type, "recurrent" if recurrent else "other"])
+
+
+def useless(config: Config, device: torch.device) -> set[str]:
+    """The levers that cannot change this model on this device, or may not be had with it."""
+    architecture = config.model.architecture
+    found = {"compile"} if architecture in RECURRENT else {"recurrence"}
+    if architecture == "custom-gru":
+        found.add("recurrence")  # it has no other
+    return found | ON_CPUS if device.type == "cuda" else found
+
+
+def precision(config: Config, levers: frozenset[str], device: torch.device) -> str:
+    """That of most of a contender's products."""
+    recurrent, cuda = config.model.architecture in RECURRENT, device.type == "cuda"
+    if recurrent and (not cuda or config.model.architecture == "custom-gru"):
+        return "float32"  # the weights' own, under autocast too
+    if "bf16" in levers:
+        return "bfloat16"
+    return "tf32" if recurrent else "float32"  # cuDNN's default for a GRU; else torch's
 
 
 def combinations(levers: list[str], together: frozenset[str]) -> dict[str, frozenset[str]]:
@@ -205,24 +245,28 @@ def combinations(levers: list[str], together: frozenset[str]) -> dict[str, froze
     return ours | alone | without | added if levers else {"together": together}
 
 
-def reference_pass(config: Config, data: ReviewData, steps: int) -> Callable[[], float]:
+def reference_pass(
+    config: Config, data: ReviewData, device: torch.device, steps: int
+) -> Callable[[], float]:
     """A function that takes some steps of the reference's loop and gives its seconds a review."""
-    loop = reference_loop(config, data)
+    loop = reference_loop(config, data, device)
 
     def run() -> float:
+        wait_for(device)
         began = time.perf_counter()
         for _ in range(steps):
             loop.step()
+        wait_for(device)
         return (time.perf_counter() - began) / (steps * config.train.batch_size)
 
     return run
 
 
-def reference_loop(config: Config, data: ReviewData) -> ReferenceLoop:
-    """The reference's loop over the experiment's model and reviews."""
+def reference_loop(config: Config, data: ReviewData, device: torch.device) -> ReferenceLoop:
+    """The reference's loop over the experiment's model, on this device, and reviews."""
     c = config.train
     return ReferenceLoop(
-        fresh_model(config, data), list(data.train.texts()), data.train.labels.tolist(),
+        fresh_model(config, data).to(device), list(data.train.texts()), data.train.labels.tolist(),
         data.tokenizer, batch_size=c.batch_size, learning_rate=c.learning_rate,
         weight_decay=c.weight_decay, max_length=config.data.max_length, seed=c.seed,
     )  # fmt: skip
@@ -241,11 +285,13 @@ def trainer_pass(
     count = steps or trainer.schedule.steps_per_epoch
 
     def run() -> float:
+        wait_for(accelerator.device)
         began, seen = time.perf_counter(), trainer.state.train_reviews
         for _ in range(count):
             trainer._step(next(batches))
             trainer.state.step += 1
         trainer._gather_window()
+        wait_for(accelerator.device)
         return (time.perf_counter() - began) / (trainer.state.train_reviews - seen)
 
     return run
@@ -256,7 +302,7 @@ def make_trainer(
 ) -> Trainer:
     """Our loop with these levers on, on a model that every contender draws alike."""
     config = with_levers(config, levers)
-    model = fresh_model(config, data).train()
+    model = fresh_model(config, data).to(accelerator.device).train()
     runs: Any = torch.compile(model, dynamic=True) if "compile" in levers else model
     runs = TorchsOwn(runs, dropout="masks" not in levers, gru="recurrence" not in levers)
     runs = Autocast(runs) if "bf16" in levers else runs
@@ -281,13 +327,13 @@ def with_levers(config: Config, levers: frozenset[str]) -> Config:
 
 
 def fresh_model(config: Config, data: ReviewData) -> Classifier:
-    """The experiment's model, the same weights at every call."""
+    """The experiment's model on the CPU, the same weights at every call."""
     torch.manual_seed(config.train.seed)
     return registry.build(config.model.architecture, **model_arguments(config, data))
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """A table of ratios to the reference's loop."""
+    """A table of speeds, ratios to the reference's loop, and shares of the peak."""
     labels = list(dict.fromkeys(c["contender"] for row in rows for c in row["contenders"]))
     table = Table("contender", *(row["experiment"] for row in rows))
     for label in labels:
@@ -295,7 +341,8 @@ def show(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             found = [c for c in row["contenders"] if c["contender"] == label]
             cells.append(
-                f"{found[0]['reviews_per_second']:.0f}/s {found[0]['ratio_to_reference']:.2f}x"
+                f"{found[0]['reviews_per_second']:.0f}/s {found[0]['ratio_to_reference']:.2f}x "
+                f"{found[0]['share_of_peak']:.1%}"
                 if found else ""
             )  # fmt: skip
         table.add_row(label, *cells)
