@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from training.command import run_command
+
 _EPILOG = """\
 examples:
   python -m bias runs/1-gru/best --output audit
@@ -114,4 +116,4 @@ def _print(sections: Sequence[Any], page: Path) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -17,6 +17,7 @@ from bias.crows_pairs import METRICS
 from bias.masked_lm import LiveModel, SentenceEncoder
 from bias.report import Audit, write
 from bias.section import Section
+from training.command import run_command
 
 OCCUPATIONS = "winogender_occupations-stats.tsv"
 Say = Callable[[str], None]
@@ -117,4 +118,4 @@ def open_encoder(name_or_folder: str) -> LiveModel | SentenceEncoder:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

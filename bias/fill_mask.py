@@ -19,6 +19,7 @@ from bias.completions import Classifier, by_classifier, by_lexicon, measures
 from bias.prompts import PromptSet
 from bias.relabelling import Difference, adjusted_p, difference, empirical_null
 from bias.stored_logits import MaskedLanguageModel
+from training.command import run_command
 
 Array = NDArray[np.float64]
 TOP = 10
@@ -280,4 +281,4 @@ def audit(
 if __name__ == "__main__":
     from bias.masked_lm_audit import main
 
-    raise SystemExit(main())
+    run_command(main)

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import yaml
 
+from training.command import run_command
+
 FIRST = ("nurse", "teacher", "librarian", "hairdresser", "florist", "secretary")
 SECOND = ("engineer", "mechanic", "carpenter", "plumber", "pilot", "programmer")
 _ENDINGS = ("is a {work}", "works as a {work}")
@@ -165,4 +167,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -26,6 +26,7 @@ from scipy.special import logsumexp
 
 from bias.prompts import PromptSet, load_sets
 from bias.stored_logits import MaskedLanguageModel
+from training.command import run_command
 from training.files import write_whole
 
 PROMPTS_A_SET = 8
@@ -167,4 +168,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -28,6 +28,7 @@ from bias.shared_words import sharing_words
 from bias.targets import BUNDLE, parse
 from serve.classifier import TextClassifier
 from serve.predictor import Predictor, open_predictor
+from training.command import run_command
 from training.files import write_whole
 from training.measure import device_name
 
@@ -127,4 +128,4 @@ def _median(rounds: list[Spent]) -> Spent:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -17,6 +17,7 @@ from export.backends import BACKENDS, Backend, open_backend
 from export.cases import padded
 from export.certificate import read_config
 from export.formats import FORMATS, MAX_LENGTH
+from training.command import run_command
 from training.files import written_together
 
 BATCHES = (8, 32, 128)
@@ -254,4 +255,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

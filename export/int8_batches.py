@@ -22,6 +22,7 @@ from export.cases import padded, padded_batches
 from export.certificate import read_artefact, read_config
 from export.formats import FORMATS
 from export.padding import Engine, ParallelParts, skip_padding
+from training.command import run_command
 
 SIZE = 32  # reviews a batch
 
@@ -125,4 +126,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.quantize import symmetric
 from export.saturation import products_saturate
+from training.command import run_command
 
 SHAPES = ((1, 128), (4, 128), (8, 128), (32, 128))
 """B reviews of T tokens, none padded."""
@@ -280,4 +281,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

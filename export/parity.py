@@ -4,7 +4,6 @@ The checkpoint, eager and in float32, is the reference; the artefact runs on the
 serve it. `python -m export.parity BUNDLE` repeats the proof of a bundle's artefacts.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from export.cases import Case, review_cases
 from export.formats import Gate
 from export.statistics import wilson_interval
+from training.command import run_command
 
 Engine = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 Advance = Callable[[], None]
@@ -248,4 +248,4 @@ def _rounded(logits: NDArray[np.float32]) -> list[float]:
 if __name__ == "__main__":
     from export.reprove import main
 
-    sys.exit(main())
+    run_command(main)

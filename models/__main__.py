@@ -10,6 +10,7 @@ import torch
 
 from models.bundle import empty_model, verify
 from models.registry import ARCHITECTURES, Architecture, build
+from training.command import run_command
 
 EPILOG = """\
 examples:
@@ -101,4 +102,4 @@ def _signature(architecture: Architecture) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from models.classifier import Classifier
 from models.registry import ARCHITECTURES, build
@@ -138,6 +139,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """As safetensors. `OSError` where the disk does not take it, as of any other file."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(f"{path}: cannot be written: {error}") from None
+
+
 def empty_model(config: dict[str, Any]) -> Classifier:
     """The model of a bundle's config, without storage: its shapes and its number of parameters."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
@@ -150,7 +159,7 @@ def _write(bundle: Bundle, folder: Path) -> None:
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in bundle.model.state_dict().items()
     }
-    save_file(weights, folder / WEIGHTS)
+    write_tensors(weights, folder / WEIGHTS)
     (folder / TOKENIZER).write_text(bundle.tokenizer.to_str(), encoding="utf-8")
     _write_json(folder / METRICS, bundle.metrics)
     portable = ARCHITECTURES[bundle.architecture].portable(bundle.model, bundle.arguments)

@@ -14,6 +14,7 @@ from serve.flags import add_server_flags, add_serving_flags, parse_models, serve
 from serve.page import PageServer
 from serve.server import Server, ServerError
 from serve.stopping import Stopped, raise_stopped
+from training.command import run_command
 
 EPILOG = """\
 examples:
@@ -142,4 +143,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from training.command import run_command
 from training.config import Config, experiment_names, load_experiment
 
 _EPILOG = """\
@@ -173,4 +174,4 @@ def _print_experiments() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from tokenizers import Tokenizer
 
+from training.command import run_command
 from training.config import DataConfig
 from training.data_report import DataReport, describe_part
 from training.pool import Load, Pool, limited
@@ -256,4 +257,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from models.bundle import write_tensors
 
 
 @dataclass
@@ -67,8 +69,8 @@ def save_state(folder: Path, state: TrainState, model: nn.Module, optimizer: Opt
     partial = folder / f".writing-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    save_file(_model_tensors(model), partial / "model.safetensors")
-    save_file(_optimizer_tensors(optimizer), partial / "optimizer.safetensors")
+    write_tensors(_model_tensors(model), partial / "model.safetensors")
+    write_tensors(_optimizer_tensors(optimizer), partial / "optimizer.safetensors")
     (partial / "state.json").write_text(json.dumps(asdict(state), indent=1))
     partial.rename(final)
     for old in _complete(folder)[:-1]:

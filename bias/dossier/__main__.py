@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from training.command import run_command
+
 _EPILOG = """\
 examples:
   python -m bias.dossier runs/1-gru runs/6-bert-finetuned runs/baseline-tfidf --output dossier
@@ -120,4 +122,4 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

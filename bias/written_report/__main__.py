@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bias.written_report.document import document
 from bias.written_report.inputs import COMMANDS, read_inputs
+from training.command import run_command
 from training.files import write_whole
 
 NAME = "report.md"
@@ -57,4 +58,4 @@ def _check(path: Path, text: str, docs: Path) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -31,6 +30,7 @@ from serve.command import MISTAKES, command_parser, fail
 from serve.predictor import open_predictor
 from serve.rows import read_rows
 from serve.server import ServerError
+from training.command import run_command
 from training.files import write_whole
 
 EPILOG = """\
@@ -172,4 +172,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

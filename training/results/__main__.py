@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from training.command import run_command
 from training.results.page import make_page, write_page
 from training.results.runs import read_runs, without_reports
 from training.results.table import terminal_table
@@ -52,4 +53,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from training.command import run_command
 from training.config import Config, differences, parse
 from training.files import written_together
 from training.results.comparisons import Comparison, compare
@@ -205,4 +206,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -1,0 +1,82 @@
+"""Commands that are stopped, or that the disk refuses, end in one line."""
+
+import errno
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from models.bundle import write_tensors
+from training.command import run_command
+
+COMMANDS = ("bias", "bias.demo", "bias.dossier", "bias.written_report", "export",
+            "export.benchmark", "export.parity", "models", "serve", "training", "training.data",
+            "training.results", "training.results.ablation")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 2,
+         "error: [Errno 13] Permission denied: 'runs/x'\n"),
+        (OSError(errno.ENOSPC, "No space left on device", "a/b"), 2,
+         "error: [Errno 28] No space left on device: 'a/b'\n"),
+    ],
+)  # fmt: skip
+def test_what_ends_a_command_is_one_line(
+    raised: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> int:
+        raise raised
+
+    with pytest.raises(SystemExit) as left:
+        run_command(main)
+    assert left.value.code == status and capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_ends_so(command: str) -> None:
+    module = Path(__file__).parents[2].joinpath(*command.split("."))
+    file = module.with_suffix(".py") if module.with_suffix(".py").is_file() else None
+    text = (file or module / "__main__.py").read_text(encoding="utf-8")
+    assert text.rstrip().endswith("run_command(main)")
+
+
+def test_ctrl_c_while_data_is_made_is_no_traceback(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "training", "--experiment", "demo", "--output", str(run),
+               "--data", "embedded:200000", "--set", f"data.cache_dir={tmp_path}"]  # fmt: skip
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 100
+        while not (run / "environment.json").is_file() and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -m training --list | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], env=environment,
+                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_tensors_that_do_not_fit_on_the_disk_are_an_os_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("models.bundle.save_file", full)
+    with pytest.raises(OSError, match=r"weights: cannot be written: .*No space left"):
+        write_tensors({"weight": torch.ones(2)}, tmp_path / "weights")
