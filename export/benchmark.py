@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.__main__ import add_review_options, check_limit
-from export.backends import BACKENDS, Backend, open_backend
+from export.backends import BACKENDS, DEVICES, Backend, open_backend
 from export.cases import padded
 from export.certificate import read_config
 from export.formats import FORMATS, MAX_LENGTH
@@ -27,9 +27,11 @@ EPILOG = """\
 examples:
   python -m export.benchmark runs/1-gru/best --output runs/1-gru/benchmark --threads 1 2
   python -m export.benchmark runs/custom-gru/best --output report --peers loop
+  python -m export.benchmark runs/1-gru/best --output report --device cuda
 
 Writes benchmark.json, benchmark.md and benchmark.png to DIR. Run it on a quiet machine: the
-backends take turns, so that ratios hold up better than milliseconds do.
+backends take turns, so that ratios hold up better than milliseconds do. Within the time that is
+stated a batch travels to a GPU and its logits back.
 """
 
 
@@ -39,11 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     from export.benchmark_report import markdown, plot
 
     try:
-        names = _names(given.bundle, given.backends)
+        names, left_out = _names(given.bundle, given.backends, given.device)
         _check(given)
+        for name, reason in left_out.items():
+            print(f"python -m export.benchmark: left out {name}: {reason}", file=sys.stderr)
         # Opened first: that nothing can be written there is not to be found out after all is timed.
         with written_together(given.output) as folder:
-            measured = measure(given, names)
+            measured = measure(given, names) | {"left_out": left_out}
             text = json.dumps(measured, indent=2) + "\n"
             (folder / "benchmark.json").write_text(text, encoding="utf-8")
             (folder / "benchmark.md").write_text(markdown(measured), encoding="utf-8")
@@ -78,13 +82,16 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
             by_threads[str(threads)] = _speeds(given, names, reviews.rows, threads, progress)
         with progress.task("cold starts", len(names)) as advance:
             for name in names if given.starts else []:
-                cold[name] = timing.cold_start(folder, name, given.length, given.starts)
+                cold[name] = timing.cold_start(
+                    folder, name, given.length, given.starts, _device_of(name, given.device)
+                )
                 advance()
     lengths = sorted(len(row) for row in reviews.rows)
     return {
         "schema_version": 1,
         "bundle": {key: config[key] for key in ("architecture", "max_length", "weights_sha256")},
-        "machine": _machine(),
+        "machine": _machine(given.device),
+        "device": given.device,
         "reviews": {
             "source": reviews.source,
             "count": len(lengths),
@@ -107,7 +114,7 @@ def _speeds(
     """Latency and throughput of every backend and peer with this number of threads."""
     from export import timing
 
-    backends = _open(given.bundle, names, given.peers, threads, rows)
+    backends = _open(given.bundle, names, given.peers, threads, rows, given.device)
     found: dict[str, Any] = {"max_abs_difference": _differences(backends, rows)}
     label, rounds = f"{threads} thread{'s' if threads > 1 else ''}", given.rounds
     calls = CALLS_A_ROUND * rounds
@@ -142,6 +149,8 @@ def _check(given: argparse.Namespace) -> None:
     if not 1 <= given.length <= MAX_LENGTH:
         raise ValueError(f"--length: got {given.length}; allowed are 1 to {MAX_LENGTH}")
     if given.peers:
+        if given.device != "cpu":
+            raise ValueError(f"--peers: they run on cpu, not on --device {given.device}")
         from export.peers import check_peers  # imports torch
 
         check_peers(given.peers)
@@ -151,10 +160,18 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _open(
-    folder: Path, names: list[str], peers: list[str], threads: int, rows: list[list[int]]
+    folder: Path,
+    names: list[str],
+    peers: list[str],
+    threads: int,
+    rows: list[list[int]],
+    device: str,
 ) -> dict[str, Backend]:
     """All of them; a peer that does not answer as the checkpoint is a `ValueError`."""
-    backends = {name: open_backend(folder, name, threads=threads) for name in names}
+    backends = {
+        name: open_backend(folder, name, threads=threads, device=_device_of(name, device))
+        for name in names
+    }
     if peers:
         from export.peers import check_answers, open_peer
 
@@ -174,8 +191,15 @@ def _differences(backends: dict[str, Backend], rows: list[list[int]]) -> dict[st
     return {name: float(np.abs(backends[name](*batch) - expected).max()) for name in others}
 
 
-def _names(folder: Path, given: list[str] | None) -> list[str]:
-    """The backends to measure, eager first: all that the bundle has artefacts for by default."""
+def _device_of(name: str, device: str) -> str:
+    """Where `name` is measured: eager, which all are held against, has no TensorRT."""
+    return "cuda" if name == "eager" and device == "tensorrt" else device
+
+
+def _names(folder: Path, given: list[str] | None, device: str) -> tuple[list[str], dict[str, str]]:
+    """The backends to measure, eager first, and why others are not. By default all that the bundle
+    has artefacts for and that can be opened on `device`; `ValueError` where one that was named, or
+    eager, cannot."""
     read_config(folder)
     for name in given or []:
         if name not in BACKENDS:
@@ -188,8 +212,16 @@ def _names(folder: Path, given: list[str] | None) -> list[str]:
         if name != "compiled"
         and (kind.format is None or (folder / FORMATS[kind.format].filename).is_file())
     ]
-    chosen = given or there
-    return ["eager", *(name for name in dict.fromkeys(chosen) if name != "eager")]
+    chosen = dict.fromkeys(["eager", *(given or there)])
+    left_out = {}
+    for name in chosen if device != "cpu" else ():
+        try:
+            open_backend(folder, name, device=_device_of(name, device))
+        except ValueError as error:
+            if given or name == "eager":
+                raise
+            left_out[name] = str(error)
+    return [name for name in chosen if name not in left_out], left_out
 
 
 def _size(folder: Path, name: str) -> int:
@@ -198,11 +230,17 @@ def _size(folder: Path, name: str) -> int:
     return (folder / filename).stat().st_size
 
 
-def _machine() -> dict[str, Any]:
+def _machine(device: str) -> dict[str, Any]:
     import onnxruntime
 
+    gpu = {}
+    if device != "cpu":
+        import torch
+
+        gpu = {"gpu": torch.cuda.get_device_name()}
     return {
         "processor": _processor(),
+        **gpu,
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "torch": version("torch"),
@@ -241,6 +279,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="what is no backend, beside them: loop (of a custom-gru), plain-onnx, optimum=FILE, "
         "optimum-int8=FILE",
+    )
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="cpu",
+        help="which every backend runs on (default: cpu)",
     )
     parser.add_argument("--threads", nargs="+", type=int, default=[1], metavar="N")
     parser.add_argument("--length", type=int, default=128, metavar="N", help="tokens at batch 1")

@@ -10,7 +10,8 @@ def markdown(measured: dict[str, Any]) -> str:
     lines = [
         f"# Backends of {bundle['architecture']} (weights {bundle['weights_sha256'][:12]})",
         "",
-        f"{machine['processor']}, {machine['cpus']} CPUs, torch {machine['torch']}, ONNX Runtime "
+        f"{machine['gpu'] + ', ' if 'gpu' in machine else ''}{machine['processor']}, "
+        f"{machine['cpus']} CPUs, torch {machine['torch']}, ONNX Runtime "
         f"{machine['onnxruntime']}. Latency at batch 1 and {measured['length']} tokens; reviews a "
         f"second over {reviews['count']} reviews of {reviews['source']} "
         f"({reviews['mean_tokens']:.0f} tokens on average), padded to the longest of each batch. "
@@ -23,6 +24,8 @@ def markdown(measured: dict[str, Any]) -> str:
         lines += ["", f"## {threads} thread{'s' if threads != '1' else ''}", ""]
         lines += _speed_table(found, measured["tokenising_ms"])
     lines += _difference_lines(measured)
+    for name, reason in measured["left_out"].items():
+        lines += ["", f"Left out: {name} ({reason})."]
     if not measured["cold_start"]:
         return "\n".join(lines) + "\n"
     lines += ["", "## Start, memory, size", ""]

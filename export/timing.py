@@ -28,9 +28,9 @@ _COLD = """
 import json, sys, time
 import numpy
 from export.backends import open_backend
-folder, name, length = sys.argv[1], sys.argv[2], int(sys.argv[3])
+folder, name, length, device = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 ids = numpy.ones((1, length), numpy.int64)
-backend = open_backend(folder, name, threads=1)
+backend = open_backend(folder, name, threads=1, device=device)
 backend(ids, ids)
 try:  # not getrusage: its peak is the parent's, where that was larger, even after exec
     with open("/proc/self/status") as file:
@@ -75,10 +75,13 @@ def throughput(
     }
 
 
-def cold_start(folder: Path, name: str, length: int, rounds: int) -> dict[str, float]:
-    """From the start of Python to the first logits, in seconds, and the process's peak memory in
-    bytes: medians over `rounds` processes. `ValueError` where one fails, with what it said last."""
-    command = [sys.executable, "-c", _COLD, str(folder), name, str(length)]
+def cold_start(
+    folder: Path, name: str, length: int, rounds: int, device: str = "cpu"
+) -> dict[str, float]:
+    """From the start of Python to the first logits, in seconds, and the process's peak memory, not
+    the GPU's, in bytes: medians over `rounds` processes. `ValueError` where one fails, with what it
+    said last."""
+    command = [sys.executable, "-c", _COLD, str(folder), name, str(length), device]
     seconds, peaks = [], []
     for _ in range(rounds):
         start = time.perf_counter()

@@ -133,6 +133,34 @@ def test_backends_and_peers_are_measured_side_by_side(
     assert (output / "benchmark.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_on_another_device_what_cannot_be_opened_there_is_left_out_and_named(
+    save_bundle: SaveBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder, output = save_bundle("ngram-bag"), tmp_path / "report"
+    assert export([str(folder), "--format", "onnx", "torchscript", *REVIEWS[:2]]) == 0
+    opened = []
+
+    def on_a_gpu(folder: Path, name: str, *, threads: int | None = None, device: str) -> Any:
+        opened.append((name, device))
+        if name == "onnx":
+            raise ValueError("device: its provider cannot be loaded here")
+        return replace(open_backend(folder, name, threads=threads), device=device)
+
+    monkeypatch.setattr("export.benchmark.open_backend", on_a_gpu)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a GPU")
+    given = [str(folder), "--output", str(output), "--device", "cuda", *REVIEWS]
+    given += ["--rounds", "1", "--starts", "0", "--batches", "3"]
+    capsys.readouterr()
+    assert main(given) == 0
+    measured = json.loads((output / "benchmark.json").read_text(encoding="utf-8"))
+    assert {device for _, device in opened} == {"cuda"}
+    assert measured["device"] == "cuda" and measured["machine"]["gpu"] == "a GPU"
+    assert set(measured["threads"]["1"]["latency_ms"]) == {"eager", "torchscript"}
+    assert measured["left_out"] == {"onnx": "device: its provider cannot be loaded here"}
+    assert "left out onnx: device" in capsys.readouterr().err
+    assert main([*given, "--backends", "onnx"]) == 2, "one that was named is not left out"
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
