@@ -41,9 +41,15 @@ def alone(run: Run) -> Run:
     def guarded(config: Any, output: Path, *arguments: Any, **named: Any) -> dict[str, Any]:
         if int(os.environ.get("RANK", "0")) > 0 or output.is_file():
             return run(config, output, *arguments, **named)
+        made = not output.exists()
         output.mkdir(parents=True, exist_ok=True)
-        with exclusive(output):
-            return run(config, output, *arguments, **named)
+        try:
+            with exclusive(output):
+                return run(config, output, *arguments, **named)
+        finally:
+            if made:  # a run that was refused leaves none
+                with contextlib.suppress(OSError):
+                    output.rmdir()
 
     return guarded
 
