@@ -202,7 +202,7 @@ def test_reads_padding_is_the_encoder_without_a_mask(encoder_only: bool, ragged_
     assert not torch.allclose(model(more_ids, more_mask)[0], feature)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_cuda_equals_the_cpu_without_a_warning(ragged_batch: Any) -> None:
     model = EncoderDecoder(50, 6, 4, 2, pooling="mean").double()
     input_ids, mask = ragged_batch(LENGTHS, steps=9)

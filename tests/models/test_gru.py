@@ -249,7 +249,7 @@ def test_torchscript_reads_any_number_of_steps() -> None:
         torch.testing.assert_close(scripted(inputs, state), gru(inputs, state), **EXACT)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_cuda_equals_the_cpu() -> None:
     torch.manual_seed(0)
     gru = GRU(5, 4).double()

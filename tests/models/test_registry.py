@@ -151,7 +151,7 @@ def test_torch_export_takes_any_batch_and_length(
             torch.testing.assert_close(program.module()(*batch), model(*batch), rtol=0, atol=1e-12)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @VARIANT
 def test_cuda_equals_the_cpu(
     name: str, options: Any, tiny_classifier: Any, ragged_batch: Any

@@ -348,7 +348,7 @@ def test_unfit_arguments_are_named() -> None:
         Transformer(embed_dim=8, num_heads=3)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_cuda_equals_the_cpu(ragged_batch: Any) -> None:
     model = Transformer(50, 8, 12, 2, 2).double().eval()
     input_ids, mask = ragged_batch(LENGTHS, steps=9)
