@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from export.formats import MAX_LENGTH
+from models.config_digest import check_config
 from training.files import write_whole
 
 SCHEMA_VERSION = 1
@@ -124,13 +125,20 @@ def require_provable(folder: Path, config: dict[str, Any]) -> None:
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """A bundle's config.json, unverified; `models.bundle.verify` checks it against the files."""
+    """A bundle's config.json as it was saved; `models.bundle.verify` checks it against the files.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or was changed.
+    """
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder}: no {CONFIG} in it; a bundle is a folder such as the best/ of a training run"
         )
-    return _read_json(path)
+    config = _read_json(path)
+    check_config(path, config)
+    return config
 
 
 def _write(folder: Path, artefacts: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from models.classifier import Classifier
+from models.config_digest import KEY, check_config, config_digest
 from models.registry import ARCHITECTURES, build
 
 SCHEMA_VERSION = 1
@@ -130,6 +131,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
     _check_shapes(target, config)
     _check_tokenizer(target, config)
     _read_json(target / METRICS)
+    check_config(target / CONFIG, config)  # last: what is wrong with it has been named by now
     return config
 
 
@@ -163,7 +165,7 @@ def _write(bundle: Bundle, folder: Path) -> None:
     (folder / TOKENIZER).write_text(bundle.tokenizer.to_str(), encoding="utf-8")
     _write_json(folder / METRICS, bundle.metrics)
     portable = ARCHITECTURES[bundle.architecture].portable(bundle.model, bundle.arguments)
-    config = {
+    config: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "architecture": bundle.architecture,
         "arguments": portable,
@@ -173,6 +175,7 @@ def _write(bundle: Bundle, folder: Path) -> None:
         "weights_sha256": sha256(folder / WEIGHTS),
         "provenance": bundle.provenance,
     }
+    config[KEY] = config_digest(config)
     _write_json(folder / CONFIG, config)
     for path in folder.iterdir():
         with path.open("rb+") as file:

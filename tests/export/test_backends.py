@@ -16,6 +16,7 @@ from export.formats import FORMATS, MAX_LENGTH
 from export.pt2 import export_pt2
 from export.torch_engine import exported_module
 from models.bundle import load
+from models.config_digest import KEY, config_digest
 from models.registry import ARCHITECTURES
 
 SaveBundle = Callable[..., Path]
@@ -127,7 +128,8 @@ def test_a_bundle_of_longer_reviews_than_any_proof_has_its_checkpoint_alone(
     arguments = [str(folder), "--format", "torchscript", "--limit", "20"]
     assert main(arguments) == 0
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    text = json.dumps({**config, "max_length": 512})
+    config["max_length"] = 512
+    text = json.dumps({**config, KEY: config_digest(config)})
     (folder / "config.json").write_text(text, encoding="utf-8")
     assert main(arguments) == 2
     error = capsys.readouterr().err

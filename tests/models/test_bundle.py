@@ -10,8 +10,10 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from export.certificate import read_config
 from models import bundle as bundles
 from models.bundle import Bundle, load, save, verify
+from models.config_digest import KEY, config_digest
 from models.registry import ARCHITECTURES
 
 
@@ -38,7 +40,25 @@ def make(tiny_classifier: Any, tiny_arguments: Any) -> Any:
 
 def edit_config(folder: Path, **changes: Any) -> None:
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    (folder / "config.json").write_text(json.dumps(config | changes), "utf-8")
+    config |= changes
+    (folder / "config.json").write_text(json.dumps(config | {KEY: config_digest(config)}), "utf-8")
+
+
+def test_a_config_that_was_changed_is_refused(make: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "best"
+    save(make("gru-encoder"), folder)
+    path = folder / "config.json"
+    whole = json.loads(path.read_text("utf-8"))
+    for change in ({"labels": ["positive", "negative"]}, {"max_length": 17}):
+        path.write_text(json.dumps(whole | change), "utf-8")
+        for read in (load, read_config):
+            with pytest.raises(ValueError, match=r"config\.json: was changed after it was saved"):
+                read(folder)
+    path.write_text(json.dumps(whole | {"provenance": {}}), "utf-8")  # decides no answer
+    load(folder)
+    del whole[KEY]  # as earlier versions saved it
+    path.write_text(json.dumps(whole), "utf-8")
+    load(folder)
 
 
 @pytest.mark.parametrize("architecture", list(ARCHITECTURES))
