@@ -14,6 +14,7 @@ import numpy as np
 
 from export.__main__ import add_review_options, check_limit
 from export.backends import BACKENDS, DEVICES, Backend, open_backend
+from export.benchmark_report import CHECKED
 from export.cases import padded
 from export.certificate import read_config
 from export.formats import FORMATS, MAX_LENGTH
@@ -139,6 +140,9 @@ def _check(given: argparse.Namespace) -> None:
     for option, value in least.items():
         if value < 1:
             raise ValueError(f"--{option}: got {value}; give at least 1")
+    cpus = os.cpu_count() or 1
+    if max(given.threads) > cpus:
+        raise ValueError(f"--threads: got {max(given.threads)}; this machine has {cpus} CPUs")
     if max(given.batches) > given.limit:
         raise ValueError(
             f"--batches: got {max(given.batches)}, more than the {given.limit} reviews of --limit; "
@@ -185,7 +189,7 @@ def _open(
 def _differences(backends: dict[str, Backend], rows: list[list[int]]) -> dict[str, float]:
     """The largest |Δlogit| of each from eager on the first reviews: that what is timed is the same
     model, peers included."""
-    batch = padded(rows[:32])
+    batch = padded(rows[:CHECKED])
     expected = backends["eager"](*batch)
     others = (name for name in backends if name != "eager")
     return {name: float(np.abs(backends[name](*batch) - expected).max()) for name in others}

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+CHECKED = 32
+"""Reviews on which the backends' logits are compared, at most."""
+
 
 def markdown(measured: dict[str, Any]) -> str:
     """A table for each number of threads, and one of start, memory and size."""
@@ -42,8 +45,11 @@ def markdown(measured: dict[str, Any]) -> str:
 
 def _difference_lines(measured: dict[str, Any]) -> list[str]:
     found = next(iter(measured["threads"].values()))["max_abs_difference"]
+    if not found:
+        return ["", "Measured was eager alone: no artefact lies in the bundle (python -m export)."]
     named = ", ".join(f"{name} {difference:.1e}" for name, difference in found.items())
-    return ["", f"Largest |Δlogit| from eager on the first 32 reviews: {named}."]
+    first = min(CHECKED, measured["reviews"]["count"])
+    return ["", f"Largest |Δlogit| from eager on the first {first} reviews: {named}."]
 
 
 def _speed_table(found: dict[str, Any], tokenising_ms: float) -> list[str]:

@@ -189,6 +189,8 @@ def parse(raw: dict[str, Any]) -> Config:
     Raises:
         ValueError: names the first key that does not fit, what was given and what is allowed.
     """
+    if not isinstance(raw, dict):
+        raise ValueError(f"found {type(raw).__name__}, wanted is a mapping of settings")
     try:
         config = _ADAPTER.validate_python(_without_removed(raw))
     except ValidationError as error:

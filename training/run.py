@@ -61,6 +61,7 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     )
     if config.distill.teacher is not None:
         check_teacher(config.distill.teacher, LABELS)
+    _check_model(config)
     # Its file locks let one process tokenise while the others wait, however long that takes.
     data = load_data(config.data, progress if accelerator.is_main_process else None)
     data_seconds = time.perf_counter() - began
@@ -145,6 +146,20 @@ def model_arguments(config: Config, data: ReviewData) -> dict[str, Any]:
     if config.model.architecture != "bert":
         arguments.setdefault("vocabulary_size", data.tokenizer.get_vocab_size())
     return arguments
+
+
+def _check_model(config: Config) -> None:
+    """Builds the model once without storage, so that a mistyped setting is told before millions of
+    reviews are read, and not after. A pretrained encoder's files say what it is: it is not built.
+
+    Raises:
+        ValueError: an unknown architecture or argument, or a value that is not allowed.
+    """
+    if config.model.architecture == "bert":
+        return
+    arguments = {"vocabulary_size": 1000} | config.model.arguments
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        registry.build(config.model.architecture, **arguments)
 
 
 def _check_fit(config: Config, data: ReviewData, model: Classifier) -> None:

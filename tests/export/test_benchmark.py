@@ -167,6 +167,7 @@ def test_on_another_device_what_cannot_be_opened_there_is_left_out_and_named(
         ("--rounds", "0"),
         ("--batches", "0"),
         ("--batches", "257"),  # of 256 reviews
+        ("--threads", "9999"),
         ("--starts", "-1"),
         ("--peers", "lop"),
     ],

@@ -128,6 +128,12 @@ def test_a_file_extends_another_one_beside_it(tmp_path: Path) -> None:
     assert config.model.architecture == "gru-encoder"
 
 
+@pytest.mark.parametrize("raw", [None, "words", ["a", "list"]])
+def test_what_is_no_mapping_is_said(raw: object) -> None:
+    with pytest.raises(ValueError, match="wanted is a mapping of settings"):
+        parse(raw)  # type: ignore[arg-type]
+
+
 def test_a_run_older_than_a_removed_setting_reads_where_it_was_off() -> None:
     assert parse(MINIMAL | {"train": {"r_drop": 0.0, "epochs": 3}}).train.epochs == 3
     with pytest.raises(ValueError, match=r"unknown key 'train.r_drop'"):

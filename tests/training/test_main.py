@@ -122,3 +122,20 @@ def test_a_distilled_experiment_without_a_teacher_says_which_flag(tmp_path: Path
     assert status == 2
     assert "distill.teacher=FOLDER" in error and len(error.strip().splitlines()) == 1
     assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("model.architecture=nope", "architecture: got 'nope'"),
+        ("model.arguments.pooling=nope", "pooling"),
+        ("model.arguments.hidden=8", "argument 'hidden' is not one of"),
+    ],
+)
+def test_a_mistyped_model_is_told_before_any_review_is_read(
+    setting: str, said: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(run_module, "load_data", lambda *_: pytest.fail("data was read"))
+    status, _, error = _main(capsys, "--experiment", "demo", "--output", str(tmp_path / "run"),
+                             "--set", setting)  # fmt: skip
+    assert status == 2 and said in error and len(error.strip().splitlines()) <= 2
