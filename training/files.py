@@ -55,7 +55,8 @@ def written_together(output: Path) -> Iterator[Path]:
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """While the block runs, no other `exclusive` of this file or folder, which exists, begins. The
-    lock goes with the process, so that one that was killed leaves none.
+    lock goes with the process, so that one that was killed leaves none. It is on `path` itself,
+    where filelock's would be a further file in a folder that has to be a run's or empty.
 
     Raises:
         ValueError: another process is at it.

@@ -158,8 +158,7 @@ def _check_model(config: Config) -> None:
     if config.model.architecture == "bert":
         return
     arguments = {"vocabulary_size": 1000} | config.model.arguments
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        registry.build(config.model.architecture, **arguments)
+    bundle.empty_model({"architecture": config.model.architecture, "arguments": arguments})
 
 
 def _check_fit(config: Config, data: ReviewData, model: Classifier) -> None:

@@ -82,16 +82,14 @@ def gather(run: Run) -> Evidence:
     Raises:
         ValueError: a damaged file; one line that names it.
     """
-    bundle = run.folder / BUNDLE
+    bundle, record = run.folder / BUNDLE, read_record(run.folder)
     if not (bundle / "config.json").is_file():
         why = "the run keeps no bundle, which is what exports, benchmarks and audits are made of"
         none = Missing("no bundle", why)
-        recorded = read_record(run.folder) is not None
-        return Evidence(run, None, none, {}, none, {}, {}, recorded)
+        return Evidence(run, None, none, {}, none, {}, {}, recorded=record is not None)
     weights = str(_read(bundle / "config.json").get("weights_sha256"))
     benchmark = _benchmark(run, weights)
     audits, settings = _audits(run, weights)
-    record = read_record(run.folder)
     if record is not None:
         certificates, sizes = _recorded(run, record, weights), record["bytes"]
     else:
@@ -114,7 +112,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     wanted: dict[str, type] = {"run": str, "bytes": dict, "refused": dict}
     if not all(isinstance(found.get(key), kind) for key, kind in wanted.items()):
         raise ValueError(f"{path}: not a whole record; make it anew of the run with: python -m "
-                         "bias.dossier.record")  # fmt: skip
+                         "bias.dossier RUN --output DIR --records DIR")  # fmt: skip
     return found
 
 
@@ -242,9 +240,7 @@ def _certificates(bundle: Path) -> dict[str, Certified | Missing]:
     return found
 
 
-def _recorded(
-    run: Run, record: dict[str, Any], weights: str
-) -> dict[str, Certified | Missing]:  # fmt: skip
+def _recorded(run: Run, record: dict[str, Any], weights: str) -> dict[str, Certified | Missing]:
     """The same of a record, whose certificates were held against the files when it was made."""
     bundle = run.folder / BUNDLE
     entries, refused = read_certificate(bundle), record["refused"]
