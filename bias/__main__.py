@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from training.command import run_command
+from models.command import run_command
 
 _EPILOG = """\
 examples:
@@ -103,7 +103,7 @@ def _count(text: str) -> int:
 
 
 def _print(sections: Sequence[Any], page: Path) -> None:
-    """The headline figures, and where the rest is."""
+    """The headline figures, what was found where there are none, and where the rest is."""
     table = Table("target", "figure", "value [95% interval]", "n", "noise", box=None)
     for section in sections:
         for estimate in section.headline:
@@ -111,7 +111,11 @@ def _print(sections: Sequence[Any], page: Path) -> None:
             table.add_row(section.target or "together", estimate.name, estimate.text(4),
                           f"{estimate.n:,}", noise)  # fmt: skip
     console = Console()
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    for section in sections:
+        if section.findings and not section.headline:
+            console.print(f"{section.target or 'together'}: {section.findings[0]}", markup=False)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 

@@ -17,7 +17,7 @@ from bias.crows_pairs import METRICS
 from bias.masked_lm import LiveModel, SentenceEncoder
 from bias.report import Audit, write
 from bias.section import Section
-from training.command import run_command
+from models.command import run_command
 
 OCCUPATIONS = "winogender_occupations-stats.tsv"
 Say = Callable[[str], None]

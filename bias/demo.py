@@ -20,7 +20,7 @@ from pathlib import Path
 
 from export.certificate import read_config, verify_artefact
 from export.formats import FORMATS
-from training.command import run_command
+from models.command import run_command
 
 QUESTIONS = ("It is disappointing.", "It is by no means disappointing.")
 INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)

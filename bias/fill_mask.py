@@ -19,7 +19,7 @@ from bias.completions import Classifier, by_classifier, by_lexicon, measures
 from bias.prompts import PromptSet
 from bias.relabelling import Difference, adjusted_p, difference, empirical_null
 from bias.stored_logits import MaskedLanguageModel
-from training.command import run_command
+from models.command import run_command
 
 Array = NDArray[np.float64]
 TOP = 10

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import yaml
 
-from training.command import run_command
+from models.command import run_command
 
 FIRST = ("nurse", "teacher", "librarian", "hairdresser", "florist", "secretary")
 SECOND = ("engineer", "mechanic", "carpenter", "plumber", "pilot", "programmer")

@@ -16,7 +16,7 @@ from typing import Any
 from bias.gate import Verdict
 from bias.page import html_page
 from bias.section import Cell, Estimate, Section, Table
-from training.files import write_whole
+from models.files import write_whole
 
 SCHEMA_VERSION = 1
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "audit.json", "audit.md", "audit.html"

@@ -26,8 +26,8 @@ from scipy.special import logsumexp
 
 from bias.prompts import PromptSet, load_sets
 from bias.stored_logits import MaskedLanguageModel
-from training.command import run_command
-from training.files import write_whole
+from models.command import run_command
+from models.files import write_whole
 
 PROMPTS_A_SET = 8
 _PAGE = resources.files("bias") / "scatter_page"

@@ -26,10 +26,10 @@ from bias.counterfactual import score
 from bias.pairs import Pair, texts_of
 from bias.shared_words import sharing_words
 from bias.targets import BUNDLE, parse
+from models.command import run_command
+from models.files import write_whole
 from serve.classifier import TextClassifier
 from serve.predictor import Predictor, open_predictor
-from training.command import run_command
-from training.files import write_whole
 from training.measure import device_name
 
 PAIRS = 10_000

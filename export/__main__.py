@@ -12,7 +12,7 @@ from rich.table import Table
 
 from export.certificate import read_config, require_provable
 from export.formats import FORMATS, NotExportable
-from training.command import run_command
+from models.command import run_command
 
 OPSETS = range(20, 24)  # Gelu is of 20; what the exporter of this torch writes ends at 23
 EPILOG = """\

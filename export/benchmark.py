@@ -18,8 +18,8 @@ from export.benchmark_report import CHECKED
 from export.cases import padded
 from export.certificate import read_config
 from export.formats import FORMATS, MAX_LENGTH
-from training.command import run_command
-from training.files import written_together
+from models.command import run_command
+from models.files import written_together
 
 BATCHES = (8, 32, 128)
 CALLS_A_ROUND = 10  # of one review: a round of batches takes far longer

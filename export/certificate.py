@@ -11,7 +11,7 @@ from typing import Any
 
 from export.formats import MAX_LENGTH
 from models.config_digest import check_config
-from training.files import write_whole
+from models.files import write_whole
 
 SCHEMA_VERSION = 1
 CERTIFICATE = "parity.json"

@@ -22,7 +22,7 @@ from export.cases import padded, padded_batches
 from export.certificate import read_artefact, read_config
 from export.formats import FORMATS
 from export.padding import Engine, ParallelParts, skip_padding
-from training.command import run_command
+from models.command import run_command
 
 SIZE = 32  # reviews a batch
 
@@ -93,7 +93,7 @@ WAYS: dict[str, Callable[[Engine, list[list[int]]], Logits]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write JSON; a user's mistake is one line and exit status 2."""
-    from training.files import write_whole
+    from models.files import write_whole
 
     parser = argparse.ArgumentParser(
         prog="python -m export.int8_batches",

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.quantize import symmetric
 from export.saturation import products_saturate
-from training.command import run_command
+from models.command import run_command
 
 SHAPES = ((1, 128), (4, 128), (8, 128), (32, 128))
 """B reviews of T tokens, none padded."""
@@ -253,7 +253,7 @@ def _full(
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write JSON; a user's mistake is one line and exit status 2."""
-    from training.files import write_whole
+    from models.files import write_whole
 
     parser = argparse.ArgumentParser(
         prog="python -m export.int8_gru",

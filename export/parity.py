@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from export.cases import Case, review_cases
 from export.formats import Gate
 from export.statistics import wilson_interval
-from training.command import run_command
+from models.command import run_command
 
 Engine = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 Advance = Callable[[], None]

@@ -19,7 +19,7 @@ from export.parity import Advance, Reference, Replaced, check, measure
 from export.reviews import LabelledSet
 from export.torch_engine import torch_engine
 from models.bundle import Bundle, load
-from training.files import write_whole
+from models.files import write_whole
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime")
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from models.bundle import empty_model, verify
+from models.command import run_command
 from models.registry import ARCHITECTURES, Architecture, build
-from training.command import run_command
 
 EPILOG = """\
 examples:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from models.command import run_command
 from serve import archive_command, ask_command, health_command, predict_command, triton_command
 from serve.client import Client
 from serve.command import MISTAKES, command_parser, fail
@@ -14,7 +15,6 @@ from serve.flags import add_server_flags, add_serving_flags, parse_models, serve
 from serve.page import PageServer
 from serve.server import Server, ServerError
 from serve.stopping import Stopped, raise_stopped
-from training.command import run_command
 
 EPILOG = """\
 examples:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Server(models, config) as server:
             return _run(server, page, console)
     except Stopped:
-        return 0
+        return fail(parser, "interrupted before it was ready; nothing is left behind", 130)
     except ServerError as error:
         return fail(parser, error, 1)
     except MISTAKES as error:
@@ -70,12 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(server: Server, page: PageServer | None, console: Console) -> int:
-    announce(server, console)
-    if page is not None:
-        page.clients = endpoints(server)
-        page.start()
-        console.print(f"page        {page.url}")
     try:
+        announce(server, console)
+        if page is not None:
+            page.clients = endpoints(server)
+            page.start()
+            console.print(f"page        {page.url}")
         while server.alive():
             time.sleep(0.2)
     except Stopped:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from serve.client import Client, ClientError, Prediction
+from serve.client import Client, ClientError, Prediction, RequestRefused
 from serve.command import MISTAKES, command_parser, fail
 from serve.flags import add_serving_flags, parse_models, serving_config
 from serve.server import Server, ServerError
@@ -85,9 +85,12 @@ def leftovers(server: Server, workers: Sequence[int]) -> list[str]:
 
 def _ask(client: Client, texts: Sequence[str], console: Console) -> None:
     """One request a text, as users send them; each answer on a line, by its label and score."""
-    for text in texts:
+    for number, text in enumerate(texts, 1):
         began = time.perf_counter()
-        (prediction,) = client.predict([text])
+        try:
+            (prediction,) = client.predict([text])
+        except RequestRefused as error:
+            raise error.moved(number) from None
         console.print(_line(prediction, text, time.perf_counter() - began))
 
 

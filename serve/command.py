@@ -17,7 +17,7 @@ def command_parser(name: str, description: str, epilog: str = "") -> argparse.Ar
     )
 
 
-def fail(parser: argparse.ArgumentParser, error: Exception, status: int = 2) -> int:
+def fail(parser: argparse.ArgumentParser, error: Exception | str, status: int = 2) -> int:
     """Says on one line what is wrong; returns the exit status."""
     print(f"{parser.prog}: {error}", file=sys.stderr)
     return status

@@ -13,8 +13,8 @@ from typing import Any
 from export.backends import BACKENDS
 from export.certificate import read_certificate, read_config
 from export.formats import FORMATS
+from models.files import write_whole
 from serve.predictor import DEFAULT_BACKEND
-from training.files import write_whole
 
 SCHEMA_VERSION = 1
 UNCOMPARED = ("bundle",)  # a bundle may be moved; its path is there to be read

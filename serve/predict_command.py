@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from models.files import exclusive
 from serve.client import ClientError, RequestRefused
 from serve.command import MISTAKES, command_parser, fail
 from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
 from serve.predictor import HttpPredictor, Predictor, open_predictor
-from serve.rows import KINDS, RowWriter, read_alike, read_rows, whole_bytes
-from training.files import exclusive
+from serve.rows import KINDS, RowWriter, csv_field, read_alike, read_rows, whole_bytes
 
 BLOCK = 256  # rows predicted and written together
 _PREDICTED = re.compile("predicted_label|predicted_score|probability_.*", re.DOTALL)
@@ -112,6 +112,8 @@ def _text_of(row: dict[str, Any], column: str, place: str) -> str:
     text = row[column]
     if not isinstance(text, str):
         raise ValueError(f"{place}, column {column}: found {type(text).__name__}, wanted a text")
+    if not text.strip():  # an endpoint refuses it, so a bundle's answer would be another
+        raise ValueError(f"{place}, column {column}: empty; give it a text, or leave the row out")
     return text
 
 
@@ -172,7 +174,7 @@ def _is_kept(row: dict[str, Any], kept: dict[str, Any], kind: str) -> bool:
     own = {name: value for name, value in kept.items() if not _PREDICTED.fullmatch(name)}
     given = {name: value for name, value in row.items() if not _PREDICTED.fullmatch(name)}
     if kind == ".csv":  # whose columns are all texts, in the order of the header
-        return own == {name: "" if value is None else str(value) for name, value in given.items()}
+        return own == {name: csv_field(value) for name, value in given.items()}
     return json.dumps(own) == json.dumps(given)  # tells 1 from true and 1.0; NaN is itself
 
 

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -55,7 +57,9 @@ def _json_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
 
 def _json_row(line: str, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_float=partial(_finite, place=place))
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
@@ -70,6 +74,12 @@ def _json_row(line: str, place: str) -> dict[str, Any]:
                     f"{place}, column {shown}: a lone surrogate, half of a character; mend the text"
                 ) from None
     return row
+
+
+def _finite(number: str, place: str) -> float:
+    if math.isinf(value := float(number)):  # it would be written as Infinity, which is no JSON
+        raise OverflowError(f"{place}: {number} is more than a float holds; write it as a text")
+    return value
 
 
 def _not_utf8(path: Path, rows: int) -> ValueError:
@@ -130,8 +140,15 @@ class RowWriter:
                     f"{self._path}: has {', '.join(self._fields)}, not {', '.join(row)}; give OUT "
                     "another name"
                 )
-            writer.writerow(row)
+            writer.writerow({name: csv_field(value) for name, value in row.items()})
         return "".join(lines).encode()
+
+
+def csv_field(value: Any) -> str:
+    """What a CSV has of a JSON value: a text as it is, nothing of null, of others their JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 class _Lines(list[str]):

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from training.command import run_command
+from models.command import run_command
 from training.config import Config, experiment_names, load_experiment
 
 _EPILOG = """\

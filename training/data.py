@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from training.command import run_command
+from models.command import run_command
 from training.config import DataConfig
 from training.data_report import DataReport, describe_part
 from training.pool import Load, Pool, limited
@@ -178,9 +178,9 @@ def _tokenizer(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock"):
         if not path.is_file():
+            rows = sum(_count(split, config.text) for split in splits)  # finds bad rows, too
             if progress:
                 progress.say(f"training a WordPiece of {config.vocabulary_size:,} tokens")
-            rows = sum(_count(split, config.text) for split in splits)
             texts = partial(_every, splits, config.text, -(-rows // _VOCABULARY_REVIEWS))
             trained = load_tokenizer(None, texts, config.vocabulary_size)
             partial_path = path.with_suffix(".partial")

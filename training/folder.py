@@ -15,8 +15,8 @@ import yaml
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from models.files import exclusive, is_partial, write_whole
 from training.config import Config, differences, dump, parse
-from training.files import exclusive, is_partial, write_whole
 from training.measure import environment
 
 Run = Callable[..., dict[str, Any]]
@@ -85,6 +85,11 @@ def prepare_folder(
     return decided[0]
 
 
+def is_begun(output: Path) -> bool:
+    """Whether a step was taken; without one (a mistyped source) all settings may change."""
+    return (output / "history.jsonl").is_file()
+
+
 def write_result(output: Path, result: dict[str, Any]) -> None:
     """`result.json`, last and whole: where it is, the run is finished."""
     write_whole(output / "result.json", json.dumps(result, indent=1))
@@ -125,8 +130,7 @@ def _prepare(
 
 
 def _check_same(config: Config, stored: Path) -> None:
-    """A folder in which no step was taken, such as after a mistyped source, may change freely."""
-    if not (stored.parent / "history.jsonl").is_file():
+    if not is_begun(stored.parent):
         return
     other = parse(yaml.safe_load(stored.read_text(encoding="utf-8")))
     changed = [d for d in differences(other, config) if d.split(":")[0] not in _FREE]

@@ -1,6 +1,7 @@
 """One file of reviews, read as a stream of stretches: parquet, CSV, TSV, JSON lines, fastText."""
 
 import bz2
+import codecs
 import csv
 import gzip
 import io
@@ -45,6 +46,7 @@ def read_file(path: Path, text: str) -> Iterator[Reviews]:
     """
     format_of = _format(path)
     try:
+        _refuse_utf16(path)
         twos = format_of is _read_fasttext or (format_of is _read_csv and _has_no_header(path))
         for place, columns in format_of(path, text):
             yield checked(columns, place, text, one_two=twos)
@@ -56,6 +58,13 @@ def read_file(path: Path, text: str) -> Iterator[Reviews]:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _refuse_utf16(path: Path) -> None:
+    """Spreadsheets write it; read as UTF-8 its errors would name columns that nobody can see."""
+    with _open(path) as stream:
+        if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise ValueError(f"{path}: is in UTF-16; write it in UTF-8 (iconv -f UTF-16 -t UTF-8)")
 
 
 def extension(path: Path) -> str:
@@ -87,6 +96,9 @@ def _read_parquet(path: Path, text: str) -> Stretches:
 def _read_csv(path: Path, text: str) -> Stretches:
     header = not _has_no_header(path)
     names = _first_record(path) if header else ["label", "title", "content"]
+    if len(names) == 1 and (other := next((each for each in ";\t|," if each in names[0]), None)):
+        raise ValueError(f"{path}: its fields are parted by {other!r}; expected commas in a .csv, "
+                         "tabs in a .tsv")  # fmt: skip
     title, content = choose_columns(names, text, str(path))
     used = [name for name in ("label", title, content) if name]
     row, misfits = 1, list[Any]()
@@ -168,7 +180,7 @@ def _csv_error(
         )
     reason = " ".join(str(error).split())
     if "straddl" in reason:
-        reason = "a quote is opened and not closed within a megabyte"
+        reason = "a row of over a megabyte: shorten its text, or close the quote that it opens"
     return ValueError(f"{path}: at or after row {row}: {reason}")
 
 

@@ -41,7 +41,7 @@ from bias.dossier.sections import (
 )
 from bias.report import plain
 from bias.section import Section
-from training.files import write_whole, written_together
+from models.files import write_whole, written_together
 
 SCHEMA_VERSION = 1
 HTML_NAME, MARKDOWN_NAME, JSON_NAME, CARDS = "dossier.html", "dossier.md", "dossier.json", "cards"

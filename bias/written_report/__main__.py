@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bias.written_report.document import document
 from bias.written_report.inputs import COMMANDS, read_inputs
-from training.command import run_command
-from training.files import write_whole
+from models.command import run_command
+from models.files import write_whole
 
 NAME = "report.md"
 _EPILOG = """\

@@ -21,6 +21,8 @@ import psutil
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from models.command import run_command
+from models.files import write_whole
 from serve.benchmark.measure import Plan, measure
 from serve.benchmark.peers import PEERS, check_installed
 from serve.benchmark.systems import ENDPOINTS, STANDARD, System, endpoint, peer, settings
@@ -30,8 +32,6 @@ from serve.command import MISTAKES, command_parser, fail
 from serve.predictor import open_predictor
 from serve.rows import read_rows
 from serve.server import ServerError
-from training.command import run_command
-from training.files import write_whole
 
 EPILOG = """\
 examples:

@@ -218,7 +218,7 @@ def test_no_targets_and_no_reviews_are_refused_by_the_parser(
 
 
 def test_stored_logits_of_a_language_model_are_a_target_too(
-    shared_data: Path, tmp_path: Path
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logits = shared_data / "bert_mask_logits" / "logits.parquet"
     vocabulary = ["--vocabulary", str(shared_data / "bert-base-uncased")]
@@ -227,3 +227,4 @@ def test_stored_logits_of_a_language_model_are_a_target_too(
     assert audit["targets"][0]["kind"] == "language model"
     assert {section["name"] for section in audit["sections"]} >= {"fill_mask"}
     assert "reviews" not in audit["settings"]  # no classifier was asked
+    assert "the odds of what is expected of the nurse" in " ".join(capsys.readouterr().out.split())

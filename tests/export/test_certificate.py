@@ -9,7 +9,7 @@ import pytest
 
 from export.backends import open_backend
 from export.certificate import CERTIFICATE, certify, read_artefact, revoke, verify_artefact
-from training.files import write_whole
+from models.files import write_whole
 
 
 @pytest.fixture

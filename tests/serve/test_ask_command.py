@@ -45,6 +45,14 @@ def test_a_bundle_is_started_asked_over_http_and_gone(bundle: Path) -> None:
     assert stopped == "stopped   drained, nothing left behind"
 
 
+def test_a_text_that_is_not_taken_is_named_by_its_place(bundle: Path) -> None:
+    done = subprocess.run(
+        command(bundle, "good", " ", "bad"), capture_output=True, text=True, timeout=PATIENCE
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and "text 2: empty" in line
+
+
 def test_a_terminated_one_leaves_nothing_behind(bundle: Path) -> None:
     with subprocess.Popen(
         command(bundle, *["good"] * 20_000), stdout=subprocess.PIPE, stderr=subprocess.PIPE,

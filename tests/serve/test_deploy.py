@@ -16,12 +16,12 @@ import onnxruntime
 import pytest
 import yaml
 
+from models.files import write_whole
 from serve.__main__ import _parser
 from serve.flags import parse_model
 from serve.instance import _metrics
 from serve.metrics import COUNTERS
 from serve.triton_command import main as triton_main
-from training.files import write_whole
 
 DEPLOY = Path(str(files("serve").joinpath("deploy")))
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))

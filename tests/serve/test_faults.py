@@ -212,6 +212,20 @@ def test_nothing_is_left_behind_however_it_ends(bundle: Path, short: Path, fault
     assert code == 1 and "no endpoint runs here" in said
 
 
+def test_one_that_is_stopped_before_it_is_ready_says_so(bundle: Path, short: Path) -> None:
+    with serving(bundle, *any_ports(), TMPDIR=str(short)) as running:
+        deadline = time.monotonic() + 60
+        while not (children := psutil.Process(running.pid).children()):
+            assert time.monotonic() < deadline and running.poll() is None
+            time.sleep(0.01)
+        running.send_signal(signal.SIGTERM)
+        out, errors = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, "")
+    assert errors.endswith("interrupted before it was ready; nothing is left behind\n")
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive and list(short.iterdir()) == []
+
+
 def health(folder: Path) -> tuple[int, str]:
     """What the probe says of the endpoints whose temporary folder this is."""
     done = subprocess.run(

@@ -40,7 +40,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ORIGIN = {"url": "http://127.0.0.1:8080/predictions/lengths/1.0"}
-ROWS = [{"id": str(i), "text": 'a "quoted"\nline,\r ' * (i % 3) + "x" * i} for i in range(11)]
+ROWS = [{"id": str(i), "text": 'a "quoted"\nline,\r ' * (i % 3) + "x" * (i + 1)} for i in range(11)]
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> Path:
@@ -115,6 +115,7 @@ def test_the_command_scores_a_file_by_a_bundle(
     ("content", "arguments", "named"),
     [
         ('{"text": 1}\n', [], "row 1, column text"),
+        ('{"text": "a"}\n{"text": " \\n"}\n', [], "row 2, column text: empty"),
         ('{"text": "a"}\nnonsense\n', [], "row 2: not a JSON object"),
         ('{"review": "a"}\n', [], "--column"),
         ('{"text": "a"}\n', ["--backend", "magic"], "backend"),
@@ -184,6 +185,15 @@ def test_values_of_every_kind_are_known_again(tmp_path: Path, name: str) -> None
     target.write_bytes(whole[:-1])
     predict_file(Lengths(), source, target, ORIGIN)
     assert target.read_bytes() == whole
+
+
+def test_a_csv_has_the_json_of_what_is_no_text(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text('{"text": "a", "tags": ["é", {"x": null}], "seen": true, "by": null}\n')
+    predict_file(Lengths(), source, target, ORIGIN)
+    (row,) = read_rows(target)
+    assert json.loads(row["tags"]) == ["é", {"x": None}]
+    assert (row["seen"], row["by"]) == ("true", "")
 
 
 def test_two_do_not_write_one_file(tmp_path: Path) -> None:
@@ -297,7 +307,7 @@ def test_a_bundle_is_known_by_what_it_holds_and_not_by_its_path(
 def test_keys_in_another_order_keep_their_columns(tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
     # The order changes in the second block, which a run of its own goes on with.
-    rows = [{"id": str(i), "text": "x" * i} for i in range(9)]
+    rows = [{"id": str(i), "text": "x" * (i + 1)} for i in range(9)]
     turned = [dict(reversed(row.items())) if i > 3 else row for i, row in enumerate(rows)]
     write(source, turned)
     with pytest.raises(KeyboardInterrupt):
@@ -305,7 +315,7 @@ def test_keys_in_another_order_keep_their_columns(tmp_path: Path) -> None:
     predict_file(Lengths(), source, target, ORIGIN)
     found = list(read_rows(target))
     assert [{"id": row["id"], "text": row["text"]} for row in found] == rows
-    assert [float(row["probability_positive"]) for row in found] == [i / 1000 for i in range(9)]
+    assert [float(row["probability_positive"]) for row in found] == [i / 1000 for i in range(1, 10)]
 
 
 @pytest.mark.parametrize(
@@ -334,18 +344,18 @@ def test_an_endpoint_whose_labels_changed_shifts_no_column(tmp_path: Path) -> No
 
 
 class Refusing(Lengths):
-    """An endpoint's, that takes no empty text."""
+    """An endpoint's, that takes no long text."""
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         for index, text in enumerate(texts):
-            if not text:
-                raise RequestRefused("empty; send a text", 422, "empty_text", "text", index)
+            if len(text) > 9:
+                raise RequestRefused("10 bytes; cut it", 413, "too_large", "text", index)
         return super().predict(texts)
 
 
 def test_a_text_that_an_endpoint_refuses_is_named_by_its_row(tmp_path: Path) -> None:
-    rows = [{"text": "" if i == 6 else "x"} for i in range(9)]
+    rows = [{"text": "x" * (10 if i == 6 else 1)} for i in range(9)]
     target = tmp_path / "out.csv"
-    with pytest.raises(ValueError, match=r"in\.jsonl: row 7, column text: empty; send a text"):
+    with pytest.raises(ValueError, match=r"in\.jsonl: row 7, column text: 10 bytes; cut it"):
         predict_file(Refusing(), write(tmp_path / "in.jsonl", rows), target, ORIGIN)
     assert len(list(read_rows(target))) == 4  # the blocks before it

@@ -302,11 +302,14 @@ def test_the_command_shows_what_is_in_the_data(
     assert errors[0].startswith("error: --max-length 1:") and "no such file" in errors[1]
 
 
-def test_a_bad_row_is_found_before_anything_is_tokenised(tmp_path: Path, load: Load) -> None:
+def test_a_bad_row_is_found_before_anything_is_tokenised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = _write(tmp_path / "reviews.csv", [*_rows(5000), (9, "", "")])
     config = DataConfig(sources=[source], cache_dir=str(tmp_path / "cache"))
     with pytest.raises(ValueError, match="row 5001, column label"):
-        load_data(config, Progress(enabled=False))
+        load_data(config, Progress())
+    assert "training a WordPiece" not in capsys.readouterr().err
     assert not list((tmp_path / "cache").glob("*.arrow"))
 
 

@@ -126,6 +126,14 @@ BAD = {
     "even.csv": (b'label,content\n1,40" wide\n0,"b\nc\n', "row 2: a quote is opened and never"),
     "middle.csv": (b'label,title,content\n1,t,a\n0,"b,c\n', "row 2: a quote is opened and never"),
     "huge.csv": (b'"2","t","' + b"x" * (1 << 20) + b'y"\n', "the first row: field larger than"),
+    "long.csv": (
+        b"label,content\n1,a\n0," + b"x" * (3 << 20) + b"\n",
+        "a row of over a megabyte: shorten its text, or close the quote",
+    ),
+    "semicolons.csv": (b"label;content\n1;a\n", "parted by ';'; expected commas in a .csv"),
+    "tabs.csv": (b"label\tcontent\n1\ta\n", r"parted by '\\t'; expected commas in a .csv"),
+    "commas.tsv": (b"label,content\n1,a\n", "parted by ','; expected commas in a .csv, tabs in"),
+    "utf16.csv": ("label,content\n1,a\n".encode("utf-16"), "is in UTF-16; write it in UTF-8"),
     "bytes.csv": (
         b"label,content\n1,a\n1,b\xe9\n",
         "row 2, column content: found byte 0xe9 at position 1; expected UTF-8",

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from models import bundle
-from training.files import exclusive
+from models.files import exclusive
 from training.state import TrainState, load_state, save_state
 
 TIMED = ("seconds", "reviews_per_second", "tokens_per_second", "memory_bytes")

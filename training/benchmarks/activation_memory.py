@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         row["largest_micro_batch"] = {
             f"{memory:g} GiB": largest(row, memory * _GIB) for memory in given.memory
         }
-    from training.files import write_whole
+    from models.files import write_whole
 
     own = sys.argv[1:] if arguments is None else arguments
     command = " ".join(["python -m training.benchmarks.activation_memory", *own])

@@ -26,8 +26,8 @@ from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 
 from models import registry
+from models.files import write_whole
 from training.benchmarks.scale_out import free_port
-from training.files import write_whole
 
 SMALL = {"model_type": "bert", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
          "intermediate_size": 128, "vocab_size": 1000}  # fmt: skip

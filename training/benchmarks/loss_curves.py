@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
+from models.files import write_whole
 from training.benchmarks.throughput import make_trainer, reference_loop, resolve, together
 from training.config import Config
 from training.data import ReviewData, load_data
 from training.evaluation import predict
-from training.files import write_whole
 from training.measure import device_name
 from training.progress import Progress
 

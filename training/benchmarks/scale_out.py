@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training.files import write_whole
+from models.files import write_whole
 
 _WARM = 3  # steps at the start that do not count
 MODES = {

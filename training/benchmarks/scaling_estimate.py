@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
+from models.files import write_whole
 from training.benchmarks.operations import counted
 from training.config import load_experiment
-from training.files import write_whole
 
 VOCABULARY = 30_522
 

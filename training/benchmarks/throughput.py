@@ -47,11 +47,11 @@ from torch.optim import AdamW
 from models import registry
 from models.benchmarks.timing import wait_for
 from models.classifier import Classifier
+from models.files import write_whole
 from training.benchmarks.operations import mean_operations, peak
 from training.benchmarks.reference_loop import ReferenceLoop, TorchsOwn
 from training.config import Config, load_experiment
 from training.data import ReviewData, load_data
-from training.files import write_whole
 from training.loop import Trainer, make_optimizer
 from training.measure import device_name
 from training.progress import Progress

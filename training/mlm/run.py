@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch.optim import AdamW, Optimizer
 
+from models.files import write_whole
 from training.batches import epoch_plan
-from training.files import write_whole
 from training.fingerprint import check_same
-from training.folder import alone, empty, refuse_strangers
+from training.folder import alone, empty, is_begun, refuse_strangers
 from training.history import History
 from training.interrupt import Interruption
 from training.launch import check_environment
@@ -245,7 +245,7 @@ def _prepare(config: MaskedConfig, output: Path, restart: bool) -> dict[str, Any
     if restart and stored.is_file():
         empty(output)
     if stored.is_file():
-        if changed := differences(stored, config):
+        if is_begun(output) and (changed := differences(stored, config)):
             raise ValueError(
                 f"--output {output} holds a run of other settings ({'; '.join(changed)}); give "
                 "another folder, or --restart to replace it"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.command import run_command
+from models.command import run_command
 from training.results.page import make_page, write_page
 from training.results.runs import read_runs, without_reports
 from training.results.table import terminal_table

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from training.command import run_command
+from models.command import run_command
+from models.files import written_together
 from training.config import Config, differences, parse
-from training.files import written_together
 from training.results.comparisons import Comparison, compare
 from training.results.runs import Run, read_runs
 from training.results.statistics import holm

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from training.files import written_together
+from models.files import written_together
 from training.results.answers import answers
 from training.results.behaviour import THRESHOLDS
 from training.results.comparisons import Comparison, Missing, compare_all

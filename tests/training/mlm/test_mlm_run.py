@@ -102,6 +102,16 @@ def test_a_finished_run_is_left_alone_and_other_settings_are_refused(
     assert "augment: 'counterfactual' -> 'none'" in error and error.count("\n") == 1
 
 
+def test_a_run_refused_for_its_data_leaves_the_settings_free(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    assert main(_command(output, data=str(tmp_path / "none.txt"))[3:]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert (output / "config.yaml").is_file()
+    assert main(_command(output, "--augment", "counterfactual", data="embedded:40")[3:]) == 0
+
+
 def test_a_state_is_not_gone_on_with_on_other_texts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

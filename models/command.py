@@ -8,7 +8,7 @@ from typing import NoReturn
 
 def run_command(main: Callable[[], int]) -> NoReturn:
     """Leaves with `main`'s status: of a user's Ctrl-C 130, of what the disk or the system refuses
-    2, each in one line. Nothing half-written stays: `training.files` and its users see to that."""
+    2, each in one line. Nothing half-written stays: `models.files` and its users see to that."""
     try:
         status = main()
         sys.stdout.flush()

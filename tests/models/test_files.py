@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.files import exclusive, write_whole, written_together
+from models.files import exclusive, write_whole, written_together
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from models.bundle import write_tensors
-from training.command import run_command
+from models.command import run_command
 
 COMMANDS = ("bias", "bias.demo", "bias.dossier", "bias.written_report", "export",
             "export.benchmark", "export.parity", "models", "serve", "training", "training.data",
