@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from models.command import run_command
+from models.command import command, fail
 
 _EPILOG = """\
 examples:
@@ -26,6 +26,7 @@ goes on with the same command. Exit status: 0 passed, 1 the gate failed, 2 a mis
 """
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Parse, audit, and turn a user's mistake into one line and exit status 2."""
     given = _parser().parse_args(arguments)
@@ -48,16 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
             vocabulary=None if given.vocabulary is None else Path(given.vocabulary),
             benchmark_data=None if given.benchmark_data is None else Path(given.benchmark_data),
         )
-    except (ValueError, FileNotFoundError, TokenRefused, RequestRefused) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (TokenRefused, RequestRefused) as error:
+        return fail(error)
     except ClientError as error:
-        print(
-            f"error: {error}; the answers so far are kept in {given.output}, and the same command "
-            "goes on from there",
-            file=sys.stderr,
-        )
-        return 3
+        kept = f"the answers so far are kept in {given.output}, and the same command goes on"
+        return fail(f"{error}; {kept} from there", 3)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -120,4 +116,4 @@ def _print(sections: Sequence[Any], page: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -17,7 +17,7 @@ from bias.crows_pairs import METRICS
 from bias.masked_lm import LiveModel, SentenceEncoder
 from bias.report import Audit, write
 from bias.section import Section
-from models.command import run_command
+from models.command import command
 
 OCCUPATIONS = "winogender_occupations-stats.tsv"
 Say = Callable[[str], None]
@@ -69,6 +69,7 @@ def check_data(data: Path) -> None:
         )
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run what the folder has; a user's mistake is one line and exit status 2."""
     parser = argparse.ArgumentParser(
@@ -87,19 +88,15 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.limit is not None and given.limit < 1:
         parser.error(f"--limit {given.limit}: expected 1 at least")
-    try:
-        model = open_encoder(given.model)
-        sections = benchmark_sections(
-            model, given.data, limit=given.limit, metrics=given.metrics,
-            on_line=lambda line: print(line, file=sys.stderr),
-        )  # fmt: skip
-        target = {"name": model.name, "kind": "language model", "given": given.model,
-                  "description": "masked language model"}  # fmt: skip
-        settings = {"data": str(given.data), "limit": given.limit, "metrics": given.metrics}
-        page = write(Audit([target], settings, sections), given.output)
-    except (ValueError, OSError) as error:
-        print(f"python -m bias.benchmarks: {error}", file=sys.stderr)
-        return 2
+    model = open_encoder(given.model)
+    sections = benchmark_sections(
+        model, given.data, limit=given.limit, metrics=given.metrics,
+        on_line=lambda line: print(line, file=sys.stderr),
+    )  # fmt: skip
+    target = {"name": model.name, "kind": "language model", "given": given.model,
+              "description": "masked language model"}  # fmt: skip
+    settings = {"data": str(given.data), "limit": given.limit, "metrics": given.metrics}
+    page = write(Audit([target], settings, sections), given.output)
     for section in sections:
         for finding in section.findings:
             print(f"{section.title}: {finding}")
@@ -118,4 +115,4 @@ def open_encoder(name_or_folder: str) -> LiveModel | SentenceEncoder:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

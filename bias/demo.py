@@ -20,7 +20,7 @@ from pathlib import Path
 
 from export.certificate import read_config, verify_artefact
 from export.formats import FORMATS
-from models.command import run_command
+from models.command import command
 
 QUESTIONS = ("It is disappointing.", "It is by no means disappointing.")
 INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
@@ -153,6 +153,7 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bias.demo",
@@ -175,4 +176,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -19,7 +19,6 @@ from bias.completions import Classifier, by_classifier, by_lexicon, measures
 from bias.prompts import PromptSet
 from bias.relabelling import Difference, adjusted_p, difference, empirical_null
 from bias.stored_logits import MaskedLanguageModel
-from models.command import run_command
 
 Array = NDArray[np.float64]
 TOP = 10
@@ -281,4 +280,4 @@ def audit(
 if __name__ == "__main__":
     from bias.masked_lm_audit import main
 
-    run_command(main)
+    raise SystemExit(main())

@@ -19,6 +19,7 @@ from bias.prompts import load_sets
 from bias.report import Audit, write
 from bias.scatter import scatter_page
 from bias.section import Page, Section
+from models.command import command
 from training.progress import Progress
 
 SCATTER = "scatter.html"
@@ -86,30 +87,27 @@ def is_masked_lm(target: str) -> bool:
     return not path.exists() and "://" not in target
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """`python -m bias.fill_mask`: a user's mistake is one line and exit status 2."""
     given = _parser().parse_args(arguments)
-    try:
-        classifier = None
-        if given.classifier:
-            from serve.predictor import open_predictor
+    classifier = None
+    if given.classifier:
+        from serve.predictor import open_predictor
 
-            classifier = open_predictor(given.classifier)
-        sections = analyse_masked_lm(
-            given.models,
-            prompts=given.prompts,
-            vocabulary=given.vocabulary,
-            classifier=classifier,
-            benchmark_data=given.benchmarks,
-            on_line=lambda line: print(line, file=sys.stderr),
-        )
-        targets = [{"name": name, "kind": "language model", "given": name,
-                    "description": "masked language model"} for name in given.models]  # fmt: skip
-        settings = {"prompts": given.prompts, "classifier": given.classifier}
-        page = write(Audit(targets, settings, sections), given.output)
-    except (ValueError, OSError) as error:
-        print(f"python -m bias.fill_mask: {error}", file=sys.stderr)
-        return 2
+        classifier = open_predictor(given.classifier)
+    sections = analyse_masked_lm(
+        given.models,
+        prompts=given.prompts,
+        vocabulary=given.vocabulary,
+        classifier=classifier,
+        benchmark_data=given.benchmarks,
+        on_line=lambda line: print(line, file=sys.stderr),
+    )
+    targets = [{"name": name, "kind": "language model", "given": name,
+                "description": "masked language model"} for name in given.models]  # fmt: skip
+    settings = {"prompts": given.prompts, "classifier": given.classifier}
+    page = write(Audit(targets, settings, sections), given.output)
     for section in sections:
         for finding in section.findings:
             print(f"{section.target or section.title}: {finding}")

@@ -12,14 +12,13 @@ it; names and nationalities carry the same association where no word list does.
 import argparse
 import json
 import math
-import sys
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import yaml
 
-from models.command import run_command
+from models.command import command
 
 FIRST = ("nurse", "teacher", "librarian", "hairdresser", "florist", "secretary")
 SECOND = ("engineer", "mechanic", "carpenter", "plumber", "pilot", "programmer")
@@ -142,6 +141,7 @@ def write(output: Path, strengths: dict[str, float], per_person: int, seed: int)
     (output / "planted.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Write a corpus."""
     parser = argparse.ArgumentParser(
@@ -156,15 +156,11 @@ def main(arguments: list[str] | None = None) -> int:
                         help="sentences about each person (default %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    try:
-        write(given.output, {name: getattr(given, name) for name in AXES}, given.per_person,
-              given.seed)  # fmt: skip
-    except (ValueError, OSError) as error:
-        print(f"python -m bias.planted: {error}", file=sys.stderr)
-        return 2
+    write(given.output, {name: getattr(given, name) for name in AXES}, given.per_person,
+          given.seed)  # fmt: skip
     print(f"{given.output / 'corpus.txt'}: train on it with python -m training --task mlm")
     return 0
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

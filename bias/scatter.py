@@ -12,7 +12,6 @@ import argparse
 import base64
 import html
 import json
-import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -26,7 +25,7 @@ from scipy.special import logsumexp
 
 from bias.prompts import PromptSet, load_sets
 from bias.stored_logits import MaskedLanguageModel
-from models.command import run_command
+from models.command import command
 from models.files import write_whole
 
 PROMPTS_A_SET = 8
@@ -136,6 +135,7 @@ def _packed(logits: NDArray[np.float64], normaliser: float) -> dict[str, Any]:
     }
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Write the page; a user's mistake is one line and exit status 2."""
     parser = argparse.ArgumentParser(
@@ -154,18 +154,14 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.prompts_a_set < 2:
         parser.error(f"--prompts-a-set {given.prompts_a_set}: a scatter takes 2 sentences at least")
-    try:
-        from bias.masked_lm import open_models  # transformers takes seconds to import
+    from bias.masked_lm import open_models  # transformers takes seconds to import
 
-        models = [m for target in given.models for m in open_models(target, given.vocabulary)]
-        page = scatter_page(models, load_sets(given.prompts), prompts_a_set=given.prompts_a_set)
-        write_whole(given.output, page)
-    except (ValueError, OSError) as error:
-        print(f"python -m bias.scatter: {error}", file=sys.stderr)
-        return 2
+    models = [m for target in given.models for m in open_models(target, given.vocabulary)]
+    page = scatter_page(models, load_sets(given.prompts), prompts_a_set=given.prompts_a_set)
+    write_whole(given.output, page)
     print(f"{given.output}: open it in a browser ({len(page) / 1e6:.0f} MB, no network needed)")
     return 0
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -26,7 +26,7 @@ from bias.counterfactual import score
 from bias.pairs import Pair, texts_of
 from bias.shared_words import sharing_words
 from bias.targets import BUNDLE, parse
-from models.command import run_command
+from models.command import command
 from models.files import write_whole
 from serve.classifier import TextClassifier
 from serve.predictor import Predictor, open_predictor
@@ -42,6 +42,7 @@ class Spent(NamedTuple):
     processor: float
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; a user's mistake gives one line and exit status 2."""
     parser = argparse.ArgumentParser(
@@ -53,11 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="of the engine (default: 1)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON of what was measured")
     given = parser.parse_args(arguments)
-    try:
-        result = measure(given.bundle, given.reviews, given.rounds, given.threads)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    result = measure(given.bundle, given.reviews, given.rounds, given.threads)
     if given.output is not None:
         write_whole(given.output, json.dumps(result, indent=1) + "\n")
     print(
@@ -128,4 +125,4 @@ def _median(rounds: list[Spent]) -> Spent:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from export.certificate import read_config, require_provable
 from export.formats import FORMATS, NotExportable
-from models.command import run_command
+from models.command import command
 
 OPSETS = range(20, 24)  # Gelu is of 20; what the exporter of this torch writes ends at 23
 EPILOG = """\
@@ -27,6 +27,7 @@ proved, on what, and how it came out lies beside the artefacts, in parity.json.
 """
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Parse, export, and turn a user's mistake into one line and exit status 2."""
     parser = _parser()
@@ -36,13 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if given.bundle is None:
         parser.error("BUNDLE is needed: a trained bundle's folder, such as runs/1-gru/best")
-    try:
-        given.format = chosen_formats(given.format)
-        _check(given)
-        return _export(given)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m export: {error}", file=sys.stderr)
-        return 2
+    given.format = chosen_formats(given.format)
+    _check(given)
+    return _export(given)
 
 
 def chosen_formats(given: list[str] | None) -> list[str]:
@@ -157,7 +154,7 @@ def _export(given: argparse.Namespace) -> int:
             table.add_row(*findings_row(filename, entry, time.perf_counter() - start))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     for line in failed:
-        print(f"python -m export: not written: {line}", file=sys.stderr)
+        print(f"error: not written: {line}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -169,4 +166,4 @@ def _print_formats() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

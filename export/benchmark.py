@@ -18,7 +18,7 @@ from export.benchmark_report import CHECKED
 from export.cases import padded
 from export.certificate import read_config
 from export.formats import FORMATS, MAX_LENGTH
-from models.command import run_command
+from models.command import command
 from models.files import written_together
 
 BATCHES = (8, 32, 128)
@@ -36,26 +36,23 @@ stated a batch travels to a GPU and its logits back.
 """
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Parse, measure, report; a user's mistake is one line and exit status 2."""
     given = _parser().parse_args(arguments)
     from export.benchmark_report import markdown, plot
 
-    try:
-        names, left_out = _names(given.bundle, given.backends, given.device)
-        _check(given)
-        for name, reason in left_out.items():
-            print(f"python -m export.benchmark: left out {name}: {reason}", file=sys.stderr)
-        # Opened first: that nothing can be written there is not to be found out after all is timed.
-        with written_together(given.output) as folder:
-            measured = measure(given, names) | {"left_out": left_out}
-            text = json.dumps(measured, indent=2) + "\n"
-            (folder / "benchmark.json").write_text(text, encoding="utf-8")
-            (folder / "benchmark.md").write_text(markdown(measured), encoding="utf-8")
-            plot(measured, folder / "benchmark.png")
-    except (ValueError, OSError) as error:
-        print(f"python -m export.benchmark: {error}", file=sys.stderr)
-        return 2
+    names, left_out = _names(given.bundle, given.backends, given.device)
+    _check(given)
+    for name, reason in left_out.items():
+        print(f"left out {name}: {reason}", file=sys.stderr)
+    # Opened first: that nothing can be written there is not to be found out after all is timed.
+    with written_together(given.output) as folder:
+        measured = measure(given, names) | {"left_out": left_out}
+        text = json.dumps(measured, indent=2) + "\n"
+        (folder / "benchmark.json").write_text(text, encoding="utf-8")
+        (folder / "benchmark.md").write_text(markdown(measured), encoding="utf-8")
+        plot(measured, folder / "benchmark.png")
     print(markdown(measured))
     return 0
 
@@ -303,4 +300,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -9,7 +9,6 @@ file beside it, where only the order of sums differs.
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from export.cases import padded, padded_batches
 from export.certificate import read_artefact, read_config
 from export.formats import FORMATS
 from export.padding import Engine, ParallelParts, skip_padding
-from models.command import run_command
+from models.command import command
 
 SIZE = 32  # reviews a batch
 
@@ -91,6 +90,7 @@ WAYS: dict[str, Callable[[Engine, list[list[int]]], Logits]] = {
 }
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write JSON; a user's mistake is one line and exit status 2."""
     from models.files import write_whole
@@ -105,14 +105,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="of the JSON")
     add_review_options(parser)
     given = parser.parse_args(arguments)
-    try:
-        check_limit(given.limit)
-        if given.output.is_dir():
-            raise ValueError(f"--output {given.output}: is a folder; give a file")
-        measured = measure(given.bundle, given.reviews, given.limit)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m export.int8_batches: {error}", file=sys.stderr)
-        return 2
+    check_limit(given.limit)
+    if given.output.is_dir():
+        raise ValueError(f"--output {given.output}: is a folder; give a file")
+    measured = measure(given.bundle, given.reviews, given.limit)
     write_whole(given.output, json.dumps(measured, indent=1) + "\n")
     for name, file in measured["files"].items():
         print(f"{name}: the logits' deviation is {file['deviation_of_logits']:.2f}")
@@ -126,4 +122,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -9,7 +9,6 @@ T steps, B reviews, I input size, H hidden size; gates in ONNX's order z, r, n.
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.quantize import symmetric
 from export.saturation import products_saturate
-from models.command import run_command
+from models.command import command
 
 SHAPES = ((1, 128), (4, 128), (8, 128), (32, 128))
 """B reviews of T tokens, none padded."""
@@ -251,6 +250,7 @@ def _full(
     return random.integers(1, size, shape), np.ones(shape, np.int64)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write JSON; a user's mistake is one line and exit status 2."""
     from models.files import write_whole
@@ -265,14 +265,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=20, metavar="N")
     parser.add_argument("--reviews", metavar="SOURCE", default="embedded:10000")
     given = parser.parse_args(arguments)
-    try:
-        for option, value in (("threads", given.threads), ("rounds", given.rounds)):
-            if value < 1:
-                raise ValueError(f"--{option}: got {value}; give at least 1")
-        measured = measure(given.bundle, given.threads, given.rounds, given.reviews)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m export.int8_gru: {error}", file=sys.stderr)
-        return 2
+    for option, value in (("threads", given.threads), ("rounds", given.rounds)):
+        if value < 1:
+            raise ValueError(f"--{option}: got {value}; give at least 1")
+    measured = measure(given.bundle, given.threads, given.rounds, given.reviews)
     write_whole(given.output, json.dumps(measured, indent=1) + "\n")
     for row in measured["rows"]:
         times = ", ".join(f"{name} {ms:.2f} ms" for name, ms in row["ms"].items())
@@ -281,4 +277,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from export.cases import Case, review_cases
 from export.formats import Gate
 from export.statistics import wilson_interval
-from models.command import run_command
 
 Engine = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 Advance = Callable[[], None]
@@ -248,4 +247,4 @@ def _rounded(logits: NDArray[np.float32]) -> list[float]:
 if __name__ == "__main__":
     from export.reprove import main
 
-    run_command(main)
+    raise SystemExit(main())

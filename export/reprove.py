@@ -11,8 +11,10 @@ from export.__main__ import add_review_options, check_limit, findings_row, findi
 from export.backends import DEVICES, backend_of
 from export.certificate import certify, read_artefact, read_config, revoke, verify_artefact
 from export.formats import FORMATS, of_file
+from models.command import command
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """0: all proved; 1: one was not; 2: a user's mistake, in one line."""
     parser = argparse.ArgumentParser(
@@ -33,14 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add_review_options(parser)
     given = parser.parse_args(arguments)
-    try:
-        check_limit(given.limit)
-        read_config(given.bundle)
-        names = _formats(given.bundle, given.artefact, given.device)
-        return _prove(given, names)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m export.parity: {error}", file=sys.stderr)
-        return 2
+    check_limit(given.limit)
+    read_config(given.bundle)
+    names = _formats(given.bundle, given.artefact, given.device)
+    return _prove(given, names)
 
 
 def _formats(folder: Path, artefacts: list[str] | None, device: str) -> list[str]:
@@ -102,5 +100,5 @@ def _prove(given: argparse.Namespace, names: list[str]) -> int:
             table.add_row(*findings_row(filename, entry, time.perf_counter() - start))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     for line in failed:
-        print(f"python -m export.parity: not proved: {line}", file=sys.stderr)
+        print(f"error: not proved: {line}", file=sys.stderr)
     return 1 if failed else 0

@@ -2,14 +2,13 @@
 
 import argparse
 import inspect
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from models.bundle import empty_model, verify
-from models.command import run_command
+from models.command import command
 from models.registry import ARCHITECTURES, Architecture, build
 
 EPILOG = """\
@@ -24,6 +23,7 @@ from Python:
 """
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m models",
@@ -39,11 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command != "describe":
         print(table())
         return 0
-    try:
-        print(describe(options.bundle))
-    except (ValueError, FileNotFoundError) as error:
-        print(f"python -m models: {error}", file=sys.stderr)
-        return 2
+    print(describe(options.bundle))
     return 0
 
 
@@ -102,4 +98,4 @@ def _signature(architecture: Architecture) -> str:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

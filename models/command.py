@@ -1,24 +1,41 @@
-"""How a command ends that did not come to its own end."""
+"""How every command ends: its own status, or one line of what stopped it."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import ParamSpec
+
+Arguments = ParamSpec("Arguments")
 
 
-def run_command(main: Callable[[], int]) -> NoReturn:
-    """Leaves with `main`'s status: of a user's Ctrl-C 130, of what the disk or the system refuses
-    2, each in one line. Nothing half-written stays: `models.files` and its users see to that."""
-    try:
-        status = main()
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = 130
-    except BrokenPipeError:  # of `| head`; the interpreter would complain once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 128 + 13
-    except OSError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        status = 2
-    raise SystemExit(status)
+def command(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """A `main` that returns a status, whatever happens to it.
+
+    A user's mistake (`ValueError`) and what the disk or the system refuses (`OSError`) are 2,
+    Ctrl-C is 130, each in one line; a reader that left, as `| head` does, is 141. Nothing
+    half-written stays: `models.files` and its users see to that.
+    """
+
+    @functools.wraps(main)
+    def ended(*arguments: Arguments.args, **named: Arguments.kwargs) -> int:
+        try:
+            status = main(*arguments, **named)
+            sys.stdout.flush()
+            return status
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # the interpreter would complain once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + 13
+        except (ValueError, OSError) as error:
+            return fail(error)
+
+    return ended
+
+
+def fail(error: Exception | str, status: int = 2) -> int:
+    """Says on one line what is wrong; returns the status."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return status

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from models.command import run_command
+from models.command import command, fail
 from serve import archive_command, ask_command, health_command, predict_command, triton_command
 from serve.client import Client
-from serve.command import MISTAKES, command_parser, fail
+from serve.command import command_parser
 from serve.flags import add_server_flags, add_serving_flags, parse_models, server_config
 from serve.page import PageServer
 from serve.server import Server, ServerError
@@ -43,6 +43,7 @@ COMMANDS = {
 }
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in COMMANDS:
@@ -59,11 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Server(models, config) as server:
             return _run(server, page, console)
     except Stopped:
-        return fail(parser, "interrupted before it was ready; nothing is left behind", 130)
+        print("interrupted before it was ready; nothing is left behind", file=sys.stderr)
+        return 130
     except ServerError as error:
-        return fail(parser, error, 1)
-    except MISTAKES as error:
-        return fail(parser, error)
+        return fail(error, 1)
     finally:
         if page is not None:
             page.stop()
@@ -143,4 +143,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from models.command import command
 from serve.archive import write_archive
-from serve.command import MISTAKES, command_parser, fail
+from serve.command import command_parser
 from serve.flags import add_serving_flags, serving_config
 
 EPILOG = """\
@@ -17,6 +18,7 @@ examples:
 """
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     parser = command_parser(
         "serve archive",
@@ -29,19 +31,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--version", default="1.0", help="of the model (default: 1.0)")
     add_serving_flags(parser)
     options = parser.parse_args(arguments)
-    try:
-        if options.target.suffix != ".mar":
-            raise ValueError(f"FILE.mar: got {options.target}; TorchServe wants a name in .mar")
-        path = write_archive(
-            options.bundle,
-            options.target,
-            name=options.name or options.target.stem,
-            version=options.version,
-            backend=options.backend,
-            config=serving_config(options),
-        )
-    except MISTAKES as error:
-        return fail(parser, error)
+    if options.target.suffix != ".mar":
+        raise ValueError(f"FILE.mar: got {options.target}; TorchServe wants a name in .mar")
+    path = write_archive(
+        options.bundle,
+        options.target,
+        name=options.name or options.target.stem,
+        version=options.version,
+        backend=options.backend,
+        config=serving_config(options),
+    )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}")
     return 0

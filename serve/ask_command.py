@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
+from models.command import command, fail
 from serve.client import Client, ClientError, Prediction, RequestRefused
-from serve.command import MISTAKES, command_parser, fail
+from serve.command import command_parser
 from serve.flags import add_serving_flags, parse_models, serving_config
 from serve.server import Server, ServerError
 from serve.server_config import ServerConfig
@@ -33,6 +34,7 @@ mistake in the call, 130 interrupted.
 """
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -44,12 +46,10 @@ def main(arguments: Sequence[str]) -> int:
             raise_stopped()
             _ask_bundle(options, console)
     except Stopped:
-        print("python -m serve ask: interrupted; the endpoint is gone", file=sys.stderr)
+        print("interrupted; the endpoint is gone", file=sys.stderr)
         return 130
     except (ServerError, ClientError) as error:
-        return fail(parser, error, 1)
-    except MISTAKES as error:
-        return fail(parser, error)
+        return fail(error, 1)
     return 0
 
 

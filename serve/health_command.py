@@ -6,11 +6,13 @@ TorchServe's own /ping says yes before a model is loaded.
 from collections.abc import Sequence
 from pathlib import Path
 
-from serve.command import command_parser, fail
+from models.command import command, fail
+from serve.command import command_parser
 from serve.instance import running_instances
 from serve.management import READY, Management
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     parser = command_parser(
         "serve health", "Exit 0 where all workers of your endpoints on this machine are ready."
@@ -18,11 +20,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.parse_args(arguments)
     found = running_instances()
     if not found:
-        return fail(parser, ConnectionError("no endpoint runs here"), 1)
+        return fail("no endpoint runs here", 1)
     for folder, port in found:
         reason = _unready(folder, port)
         if reason:
-            return fail(parser, ConnectionError(f"port {port}: {reason}"), 1)
+            return fail(f"port {port}: {reason}", 1)
     return 0
 
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from models.command import command, fail
 from models.files import exclusive
 from serve.client import ClientError, RequestRefused
-from serve.command import MISTAKES, command_parser, fail
+from serve.command import command_parser
 from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
 from serve.predictor import HttpPredictor, Predictor, open_predictor
 from serve.rows import KINDS, RowWriter, csv_field, read_alike, read_rows, whole_bytes
@@ -39,6 +40,7 @@ Every row keeps its columns and gets `predicted_label`, `predicted_score` and a 
 """
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -58,8 +60,8 @@ def main(arguments: Sequence[str]) -> int:
             else bundle_origin(options.bundle, options.backend)
         )
         written = predict_file(predictor, options.input, options.output, origin, options.column)
-    except (*MISTAKES, ClientError) as error:
-        return fail(parser, error)
+    except ClientError as error:
+        return fail(error)
     print(f"{options.output}: {written:,} rows")
     return 0
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.certificate import read_artefact, read_config
+from models.command import command
 from serve.archive import ARTEFACTS
-from serve.command import MISTAKES, command_parser, fail
+from serve.command import command_parser
 
 BATCH_SIZE, QUEUE_MICROSECONDS = 32, 1000
 EPILOG = """\
@@ -25,6 +26,7 @@ example:
 _TYPES = {"tensor(int64)": "TYPE_INT64", "tensor(float)": "TYPE_FP32"}
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     backends = [name for name, file in ARTEFACTS.items() if file.endswith(".onnx")]
     parser = command_parser(
@@ -36,12 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--version", type=int, default=1, help="of the model (default: 1)")
     parser.add_argument("--backend", default="onnx", choices=backends, help="default: onnx")
     options = parser.parse_args(arguments)
-    try:
-        target = write_model(
-            options.bundle, options.repository, options.name, options.version, options.backend
-        )
-    except MISTAKES as error:
-        return fail(parser, error)
+    target = write_model(
+        options.bundle, options.repository, options.name, options.version, options.backend
+    )
     print(f"{target}: tritonserver --model-repository {options.repository}")
     return 0
 

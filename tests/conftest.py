@@ -28,3 +28,10 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real reviews in {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """One thread and no GPU: sums have one order, and runs can be equal to the last bit."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
+                         "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip

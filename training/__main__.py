@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from models.command import run_command
-from training.config import Config, experiment_names, load_experiment
+from models.command import command
+from training.config import Config, dump, experiment_names, load_experiment
 
 _EPILOG = """\
 examples:
@@ -27,6 +27,7 @@ A source is a name on the hub, a folder, a file (parquet, csv, tsv, jsonl, fastT
 """
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Parse, run, and turn a user's mistake into one line and exit status 2."""
     parser = _parser()
@@ -38,13 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _train_masked(given, parser)
     if given.augment or given.swaps:
         parser.error("--augment and --swaps belong to --task mlm")
-    if not given.experiment or not given.output:
+    if not given.experiment or not (given.output or given.show):
         parser.error("--experiment NAME and --output DIR are needed (--list shows the experiments)")
-    try:
-        return _train(_config(given), Path(given.output), given.restart)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    config = _config(given)
+    if given.show:
+        print(dump(config), end="")
+        return 0
+    return _train(config, Path(given.output), given.restart)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,11 +80,6 @@ def _config(given: argparse.Namespace) -> Config:
         config.data.sources = given.data
     if given.test:
         config.data.tests = given.test
-    if given.show:
-        from training.config import dump
-
-        print(dump(config), end="")
-        raise SystemExit(0)
     return config
 
 
@@ -92,28 +88,22 @@ def _train_masked(given: argparse.Namespace, parser: argparse.ArgumentParser) ->
 
     if given.experiment or given.test:
         parser.error("--experiment and --test belong to --task classification")
-    if not given.output:
+    if not (given.output or given.show):
         parser.error("--output DIR is needed")
+    config = masked_config(given.set, sources=given.data, augment=given.augment, swaps=given.swaps)
+    if given.show:
+        import yaml
+
+        print(yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True), end="")
+        return 0
+    from training.loop import Interrupted
+    from training.mlm.run import run_masked
+
     try:
-        config = masked_config(
-            given.set, sources=given.data, augment=given.augment, swaps=given.swaps
-        )
-        if given.show:
-            import yaml
-
-            print(yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True), end="")
-            return 0
-        from training.loop import Interrupted
-        from training.mlm.run import run_masked
-
-        try:
-            run_masked(config, Path(given.output), given.restart)
-        except Interrupted as stop:
-            print(f"{stop}; the same command resumes it", file=sys.stderr)
-            return 130
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        run_masked(config, Path(given.output), given.restart)
+    except Interrupted as stop:
+        print(f"{stop}; the same command resumes it", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -174,4 +164,4 @@ def _print_experiments() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from models.command import run_command
+from models.command import command, fail
 from training.config import DataConfig
 from training.data_report import DataReport, describe_part
 from training.pool import Load, Pool, limited
@@ -212,6 +211,7 @@ def cache_folder(config: DataConfig) -> Path:
     return Path(base).expanduser() / "text-classifier-audit"
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Prepare the sources and print what is in them."""
     parser = argparse.ArgumentParser(
@@ -244,11 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         flag = "--" + str(first["loc"][0]).replace("_", "-")
-        print(f"error: {flag} {first['input']}: {first['msg']}", file=sys.stderr)
-        return 2
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return fail(f"{flag} {first['input']}: {first['msg']}")
     if given.json:
         print(json.dumps(report.as_dict(), indent=1))
     else:
@@ -257,4 +253,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

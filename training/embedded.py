@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
+from models.command import command
 from training.grammar import Polarity, Rule, compile_rules, expand
 
 VERSION = 1
@@ -281,7 +282,8 @@ def write_csv(path: Path, reviews: Iterator[Review]) -> None:
         writer.writerows(reviews)
 
 
-def main(arguments: list[str] | None = None) -> None:
+@command
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.embedded",
         description="Reviews of our own making with a known label: prints them, or writes a CSV.",
@@ -294,14 +296,12 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--count: {chosen.count} is negative; give 0 or more")
     reviews = generate(chosen.count, chosen.seed)
     if chosen.output is not None:
-        try:
-            write_csv(chosen.output, reviews)
-        except OSError as error:
-            parser.error(f"--output: cannot write {chosen.output}: {error.strerror}")
-        return
+        write_csv(chosen.output, reviews)
+        return 0
     for label, title, content in reviews:
         print(f"{'positive' if label else 'negative'} | {title}\n{content}\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

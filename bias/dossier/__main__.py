@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from models.command import run_command
+from models.command import command
 
 _EPILOG = """\
 examples:
@@ -26,6 +26,7 @@ candidate. It writes dossier.html, dossier.md, dossier.json, pictures, and cards
 """
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Gather, judge, write, print; a user's mistake is one line and exit status 2."""
     given = _parser().parse_args(arguments)
@@ -37,22 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
     from bias.dossier.write import compile_dossier, write
     from training.results.runs import without_reports
 
-    try:
-        contexts = load_contexts(given.contexts)
-        for flag, folder in (("--output", given.output), ("--records", given.records)):
-            if folder is not None and folder.is_file():
-                raise ValueError(f"{flag} {folder}: is a file; give a folder")
-        candidates = read_candidates(without_reports(given.runs))
-        texts = None if given.no_texts else Texts(lambda line: print(line, file=sys.stderr))
-        failures = {c.name: find_failures(c, given.examples, texts) for c in candidates}
-        dossier = compile_dossier(
-            candidates, contexts, failures, given.price_per_hour, given.currency
-        )
-        records = write_records(candidates, given.records) if given.records else []
-        paths = write(dossier, given.output, given.cards_into_bundles)
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    contexts = load_contexts(given.contexts)
+    for flag, folder in (("--output", given.output), ("--records", given.records)):
+        if folder is not None and folder.is_file():
+            raise ValueError(f"{flag} {folder}: is a file; give a folder")
+    candidates = read_candidates(without_reports(given.runs))
+    texts = None if given.no_texts else Texts(lambda line: print(line, file=sys.stderr))
+    failures = {c.name: find_failures(c, given.examples, texts) for c in candidates}
+    dossier = compile_dossier(candidates, contexts, failures, given.price_per_hour, given.currency)
+    records = write_records(candidates, given.records) if given.records else []
+    paths = write(dossier, given.output, given.cards_into_bundles)
     table = Table("use", "recommended", "why", box=None)
     for each in dossier.recommendations:
         table.add_row(each.context.title, each.chosen.name if each.chosen else "no model", each.why)
@@ -122,4 +117,4 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bias.written_report.document import document
 from bias.written_report.inputs import COMMANDS, read_inputs
-from models.command import run_command
+from models.command import command
 from models.files import write_whole
 
 NAME = "report.md"
@@ -19,6 +19,7 @@ It reads, as far as they are there:
 """
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """0; with --check 1 where the file is stale; 2 for a user's mistake, in one line."""
     listed = "".join(f"  {name:<30} {command}\n" for name, command in COMMANDS.items())
@@ -33,14 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare only, write nothing")
     given = parser.parse_args(arguments)
     path = given.docs / NAME
-    try:
-        text = document(read_inputs(given.docs))
-        if given.check:
-            return _check(path, text, given.docs)
-        write_whole(path, text)
-    except (ValueError, OSError) as error:
-        print(f"python -m bias.written_report: {error}", file=sys.stderr)
-        return 2
+    text = document(read_inputs(given.docs))
+    if given.check:
+        return _check(path, text, given.docs)
+    write_whole(path, text)
     print(path)
     return 0
 
@@ -58,4 +55,4 @@ def _check(path: Path, text: str, docs: Path) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -27,6 +27,7 @@ from models.benchmarks.timing import (
     passes,
     write,
 )
+from models.command import command
 from models.gru import GRU, side_by_side
 
 SHAPES = ((32, 256, 256, 256), (1, 128, 256, 256))
@@ -71,6 +72,7 @@ class Both(nn.Module):
         return torch.cat([forward, backward.flip(1)], dim=2), hidden_states
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Time every shape, print a table, write JSON."""
     parser = argparse.ArgumentParser(prog="python -m models.benchmarks.gru", description=__doc__)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.benchmarks.timing import Call, Key, check_device, medians, passes, write
+from models.command import command
 from models.normalization import layer_norm, normalized
 from models.transformer import MultiHeadedAttention
 
@@ -28,6 +29,7 @@ SHAPES = ((32, 128), (128, 128), (256, 128), (32, 256), (128, 256), (256, 256))
 """T steps, D model width."""
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Time every shape, print a table, write JSON."""
     parser = argparse.ArgumentParser(

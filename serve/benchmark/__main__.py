@@ -21,14 +21,14 @@ import psutil
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from models.command import run_command
+from models.command import command, fail
 from models.files import write_whole
 from serve.benchmark.measure import Plan, measure
 from serve.benchmark.peers import PEERS, check_installed
 from serve.benchmark.systems import ENDPOINTS, STANDARD, System, endpoint, peer, settings
 from serve.benchmark.table import ENDPOINT, costs, speeds
 from serve.benchmark.trivial import TEXTS, make_trivial_bundle
-from serve.command import MISTAKES, command_parser, fail
+from serve.command import command_parser
 from serve.predictor import open_predictor
 from serve.rows import read_rows
 from serve.server import ServerError
@@ -40,6 +40,7 @@ examples:
 """
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -56,9 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 texts = read_texts(options.reviews, options.column, options.texts)
             result = benchmark(bundle, texts, options)
     except ServerError as error:
-        return fail(parser, error, 1)
-    except MISTAKES as error:
-        return fail(parser, error)
+        return fail(error, 1)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(options.output, json.dumps(result, indent=2) + "\n")
     console = Console()
@@ -172,4 +171,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -129,4 +129,4 @@ def test_the_command_writes_an_archive_or_one_line(
     assert archive_command.main([str(bundle), str(tmp_path / "reviews.zip")]) == 2
     assert archive_command.main([str(tmp_path / "none"), str(target)]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and all(line.startswith("python -m serve archive: ") for line in lines)
+    assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)

@@ -167,7 +167,7 @@ def test_a_bundle_with_reviews_or_the_trivial_model_is_wanted(
     given: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(given) == 2
-    assert capsys.readouterr().err.startswith("python -m serve.benchmark: BUNDLE")
+    assert capsys.readouterr().err.startswith("error: BUNDLE")
 
 
 def test_peers_that_are_not_installed_are_named_before_anything_starts(
@@ -189,7 +189,7 @@ def test_a_system_that_does_not_come_up_is_one_line(
     monkeypatch.setattr("serve.benchmark.__main__.benchmark", broken)
     monkeypatch.setattr("serve.benchmark.__main__.make_trivial_bundle", lambda folder: folder)
     assert main(["--trivial", "--beside"]) == 1
-    assert capsys.readouterr().err == "python -m serve.benchmark: litserve did not start\n"
+    assert capsys.readouterr().err == "error: litserve did not start\n"
 
 
 def test_texts_come_from_parquet_and_csv(tmp_path: Path) -> None:
@@ -203,4 +203,4 @@ def test_texts_come_from_parquet_and_csv(tmp_path: Path) -> None:
 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--reviews", str(tmp_path / "x.txt"), "--beside"]) == 2
-    assert capsys.readouterr().err.startswith("python -m serve.benchmark: --reviews")
+    assert capsys.readouterr().err.startswith("error: --reviews")

@@ -264,7 +264,7 @@ def test_a_name_too_long_for_sockets_is_named(bundle: Path, tmp_path: Path) -> N
     with serving(bundle, *any_ports(), TMPDIR=str(folder)) as running:
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 2
-    assert errors.startswith(f"python -m serve: TMPDIR: {folder}")
+    assert errors.startswith(f"error: TMPDIR: {folder}")
 
 
 def test_a_taken_port_is_named(bundle: Path) -> None:

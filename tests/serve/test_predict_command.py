@@ -135,7 +135,7 @@ def test_a_mistake_is_one_line(
     given = [str(source), str(tmp_path / "out.csv"), "--bundle", str(bundle), *arguments]
     assert main(given) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("python -m serve predict: ") and named in line
+    assert line.startswith("error: ") and named in line
 
 
 def test_other_files_are_refused(

@@ -1,6 +1,5 @@
 """A small experiment on embedded reviews, run as its user runs it."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,13 +29,6 @@ def small(cache: Path) -> Command:
                 "--set", *SMALL, f"data.cache_dir={cache}", *settings]  # fmt: skip
 
     return arguments
-
-
-@pytest.fixture
-def environment() -> dict[str, str]:
-    """One thread and no GPU: sums have one order, and runs can be equal to the last bit."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
-                         "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from models.command import command
+
 EXPERIMENTS = ("1-gru", "2-gru-attention", "3-transformer", "4-transformer-deep",
                "5-transformer-postnorm", "6-bert-finetuned", "6-bert-frozen",
                "custom-gru")  # fmt: skip
@@ -29,6 +31,7 @@ VOCABULARY = 30_522
 _GIB = 1 << 30
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print a table, write JSON and plot."""
     parser = argparse.ArgumentParser(

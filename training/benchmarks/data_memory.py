@@ -29,12 +29,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from models.command import command
+
 # Heavy imports come late: on Linux, a child's peak starts from its parent's resident memory.
 
 _STATUS = Path("/proc/self/status")
 _MIB = 1 << 20
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Measure every size in a fresh process, print a table, write JSON and plot."""
     parser = argparse.ArgumentParser(

@@ -26,6 +26,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 
 from models import registry
+from models.command import command
 from models.files import write_whole
 from training.benchmarks.scale_out import free_port
 
@@ -34,6 +35,7 @@ SMALL = {"model_type": "bert", "hidden_size": 64, "num_hidden_layers": 2, "num_a
 PROCESSES = 2
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Train one process and two sharded ones, print and write what each saw and kept."""
     parser = argparse.ArgumentParser(

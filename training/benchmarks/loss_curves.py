@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
+from models.command import command
 from models.files import write_whole
 from training.benchmarks.throughput import make_trainer, reference_loop, resolve, together
 from training.config import Config
@@ -34,6 +35,7 @@ from training.progress import Progress
 LOOPS = ("reference", "no levers", "together")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Train every loop with every seed, print the last losses, write JSON and plot."""
     parser = argparse.ArgumentParser(

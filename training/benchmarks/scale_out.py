@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from models.command import command
 from models.files import write_whole
 
 _WARM = 3  # steps at the start that do not count
@@ -35,6 +36,7 @@ MODES = {
 SIZES = (1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26)  # bytes
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
+from models.command import command
 from models.files import write_whole
 from training.benchmarks.operations import counted
 from training.config import load_experiment
@@ -51,6 +52,7 @@ MACHINES = (
 )
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Print the table, write JSON."""
     parser = argparse.ArgumentParser(

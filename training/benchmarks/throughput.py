@@ -47,6 +47,7 @@ from torch.optim import AdamW
 from models import registry
 from models.benchmarks.timing import wait_for
 from models.classifier import Classifier
+from models.command import command
 from models.files import write_whole
 from training.benchmarks.operations import mean_operations, peak
 from training.benchmarks.reference_loop import ReferenceLoop, TorchsOwn
@@ -93,6 +94,7 @@ class Autocast(nn.Module):
         return logits.float()
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print a table, write JSON and plot."""
     given = parse(arguments)

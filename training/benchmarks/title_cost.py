@@ -22,11 +22,13 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import binomtest
 
+from models.command import command
 from training.reviews import TEXT_MODES
 
 _BOTH = "title+content"
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Train what is missing, print a table, write JSON."""
     parser = argparse.ArgumentParser(

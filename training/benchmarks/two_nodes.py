@@ -20,11 +20,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.command import command
+
 CONFIG = Path(__file__).parents[2] / "accelerate_configs/two_nodes.yaml"
 PORT = "29500"  # the namespaces are new: nobody listens there
 ADDRESSES = ("10.213.77.1", "10.213.77.2")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the training on both nodes; the worse of their exit statuses."""
     parser = argparse.ArgumentParser(

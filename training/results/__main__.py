@@ -1,12 +1,11 @@
 """Curves, table and answers from run folders: `python -m training.results RUN... --output DIR`."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from models.command import run_command
+from models.command import command
 from training.results.page import make_page, write_page
 from training.results.runs import read_runs, without_reports
 from training.results.table import terminal_table
@@ -22,6 +21,7 @@ command would make them.
 """
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Read, compute, write, print; a user's mistake gives one line and exit status 2."""
     parser = argparse.ArgumentParser(
@@ -35,12 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--output", required=True, type=Path, metavar="DIR", help="where the files go"
     )
     given = parser.parse_args(arguments)
-    try:
-        page = make_page(read_runs(without_reports(given.runs)))
-        paths = write_page(page, given.output)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    page = make_page(read_runs(without_reports(given.runs)))
+    paths = write_page(page, given.output)
     console = Console()
     if not console.is_terminal:  # a log has no edge to fold at
         console = Console(width=200)
@@ -53,4 +49,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

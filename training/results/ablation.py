@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from models.command import run_command
+from models.command import command
 from models.files import written_together
 from training.config import Config, differences, parse
 from training.results.comparisons import Comparison, compare
@@ -173,6 +173,7 @@ def _draw(ablations: Sequence[Ablation], path: Path) -> None:
     figure.savefig(path)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Read, compare, write, print; a user's mistake gives one line and exit status 2."""
     parser = argparse.ArgumentParser(
@@ -186,14 +187,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="runs that differ")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     given = parser.parse_args(arguments)
-    try:
-        runs = {run.folder: run for run in read_runs([given.base, *given.runs])}
-        base = runs[given.base]
-        ablations = ablate(base, [runs[folder] for folder in given.runs])
-        paths = write(base, ablations, given.output)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    runs = {run.folder: run for run in read_runs([given.base, *given.runs])}
+    base = runs[given.base]
+    ablations = ablate(base, [runs[folder] for folder in given.runs])
+    paths = write(base, ablations, given.output)
     console = Console(width=None if sys.stdout.isatty() else 200)
     tests = list(base.facts["tests"])
     table = Table("run", "differs in", *tests, "training, processor")
@@ -206,4 +203,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    raise SystemExit(main())

@@ -12,11 +12,12 @@ import torch
 from safetensors import SafetensorError
 
 from models.bundle import write_tensors
-from models.command import run_command
+from models.command import command
 
-COMMANDS = ("bias", "bias.demo", "bias.dossier", "bias.written_report", "export",
-            "export.benchmark", "export.parity", "models", "serve", "training", "training.data",
-            "training.results", "training.results.ablation")  # fmt: skip
+ROOT = Path(__file__).parents[1]
+MAINS = [path.relative_to(ROOT).as_posix() for package in ("models", "training", "export", "serve",
+         "bias") for path in sorted((ROOT / package).rglob("*.py"))
+         if "def main(" in path.read_text(encoding="utf-8")]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -27,34 +28,32 @@ COMMANDS = ("bias", "bias.demo", "bias.dossier", "bias.written_report", "export"
          "error: [Errno 13] Permission denied: 'runs/x'\n"),
         (OSError(errno.ENOSPC, "No space left on device", "a/b"), 2,
          "error: [Errno 28] No space left on device: 'a/b'\n"),
+        (ValueError("--limit: got 0;\n  give at least 1"), 2,
+         "error: --limit: got 0; give at least 1\n"),
     ],
 )  # fmt: skip
 def test_what_ends_a_command_is_one_line(
     raised: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    @command
     def main() -> int:
         raise raised
 
-    with pytest.raises(SystemExit) as left:
-        run_command(main)
-    assert left.value.code == status and capsys.readouterr().err == said
+    assert main() == status and capsys.readouterr().err == said
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_ends_so(command: str) -> None:
-    module = Path(__file__).parents[2].joinpath(*command.split("."))
-    file = module.with_suffix(".py") if module.with_suffix(".py").is_file() else None
-    text = (file or module / "__main__.py").read_text(encoding="utf-8")
-    assert text.rstrip().endswith("run_command(main)")
+@pytest.mark.parametrize("path", MAINS)
+def test_every_command_ends_so(path: str) -> None:
+    assert "@command\ndef main(" in (ROOT / path).read_text(encoding="utf-8")
 
 
 def test_ctrl_c_while_data_is_made_is_no_traceback(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "training", "--experiment", "demo", "--output", str(run),
+    given = [sys.executable, "-m", "training", "--experiment", "demo", "--output", str(run),
                "--data", "embedded:200000", "--set", f"data.cache_dir={tmp_path}"]  # fmt: skip
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(given, env=environment, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 100
         while not (run / "environment.json").is_file() and time.monotonic() < until:
             time.sleep(0.05)
@@ -65,8 +64,8 @@ def test_ctrl_c_while_data_is_made_is_no_traceback(
 
 
 def test_a_reader_that_leaves_early_is_no_traceback(environment: dict[str, str]) -> None:
-    command = f"{sys.executable} -m training --list | head -n 1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], env=environment,
+    given = f"{sys.executable} -m training --list | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", given], env=environment,
                           capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.stderr == ""
 
