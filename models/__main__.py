@@ -72,7 +72,8 @@ def describe(folder: Path) -> str:
         f"    parameters    {count(model):,}",
         f"    labels        {', '.join(config['labels'])}",
         f"    max_length    {config['max_length']} tokens",
-        f"    provenance    {_arguments(config['provenance']) or 'not stated'}",
+        "    provenance    "
+        + ("\n" + " " * 18).join(_settings(config["provenance"]) or ["not stated"]),
         "    files         "
         + ", ".join(f"{path.name} ({path.stat().st_size:,} bytes)" for path in files),
     ]
@@ -86,6 +87,17 @@ def count(model: torch.nn.Module) -> int:
 
 def _arguments(values: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def _settings(values: dict[str, Any]) -> list[str]:
+    """`train.epochs=2` and so on, of what is nested to any depth; nothing of what is None."""
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            lines += [f"{name}.{line}" for line in _settings(value)]
+        elif value is not None:
+            lines.append(f"{name}={value!r}")
+    return lines
 
 
 def _signature(architecture: Architecture) -> str:

@@ -1,9 +1,13 @@
 """How every command ends: its own status, or one line of what stopped it."""
 
+import contextlib
 import functools
+import json
 import os
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec
 
 Arguments = ParamSpec("Arguments")
@@ -37,5 +41,9 @@ def command(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
 
 def fail(error: Exception | str, status: int = 2) -> int:
     """Says on one line what is wrong; returns the status."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    line = " ".join(str(error).split())
+    print(f"error: {line}", file=sys.stderr)
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # which torchrun ends its summary with
+        with contextlib.suppress(OSError):
+            Path(file).write_text(json.dumps({"message": line, "timestamp": int(time.time())}))
     return status

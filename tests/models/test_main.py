@@ -32,14 +32,17 @@ def test_describe_says_what_a_bundle_is(
 ) -> None:
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     model = tiny_classifier("ngram-bag")
+    provenance = {"experiment": "own", "config": {"train": {"seed": 3, "tracker": None}}}
+    arguments = tiny_arguments("ngram-bag")
     save(
-        Bundle(model, tokenizer, "ngram-bag", tiny_arguments("ngram-bag"), ["bad", "good"], 99),
+        Bundle(model, tokenizer, "ngram-bag", arguments, ["bad", "good"], 99, provenance),
         tmp_path / "best",
     )
     assert main(["describe", str(tmp_path / "best")]) == 0
     printed = capsys.readouterr().out
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    for part in ("ngram-bag", "buckets=64", f"{parameters:,}", "bad, good", "99 tokens"):
+    for part in ("ngram-bag", "buckets=64", f"{parameters:,}", "bad, good", "99 tokens",
+                 "experiment='own'\n", " config.train.seed=3\n"):  # fmt: skip
         assert part in printed
 
 

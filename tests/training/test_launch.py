@@ -84,6 +84,19 @@ def test_two_cpu_processes_give_the_model_that_one_gives(
     _assert_equal_runs(alone, run)
 
 
+def test_a_mistake_in_two_processes_is_what_the_launcher_ends_with(
+    tmp_path, small, environment
+) -> None:
+    flags = ("--main_process_port", _free_port())
+    command = _launch("accelerate_configs/cpu_two_processes.yaml", *flags)
+    arguments = small(tmp_path / "run", data=str(tmp_path / "none.csv"))
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, env=environment, timeout=300
+    )
+    summary = done.stderr.split("Root Cause")[1]
+    assert done.returncode != 0 and f"{tmp_path / 'none.csv'}: no such file" in summary
+
+
 def test_two_processes_that_are_killed_and_launched_again_give_the_same_model(
     tmp_path, alone, small, environment
 ) -> None:
