@@ -12,12 +12,13 @@ from torch.optim import AdamW
 from models import recurrence, registry
 from training.benchmarks import (
     activation_memory,
+    contenders,
     loss_curves,
     operations,
     scaling_estimate,
     throughput,
 )
-from training.benchmarks.throughput import (
+from training.benchmarks.contenders import (
     combinations,
     make_trainer,
     reference_loop,
@@ -61,7 +62,7 @@ def test_the_reference_takes_adamw_steps_of_the_mean_loss_over_reviews_padded_to
     for row, text in zip(ids, texts, strict=True):
         own = data.tokenizer.encode(text).ids[:256]
         row[: len(own)] = torch.tensor(own)
-    other = throughput.fresh_model(config, data).train()
+    other = contenders.fresh_model(config, data).train()
     for name, parameter in other.named_parameters():
         assert torch.equal(parameter, before[name]), "every loop starts from the same weights"
     optimizer = AdamW(other.parameters(), lr=1e-2, weight_decay=config.train.weight_decay)
@@ -173,11 +174,11 @@ def test_attention_is_counted() -> None:
 
 def test_on_a_gpu_bf16_is_recommended_and_what_only_cpus_compute_is_left_out(config) -> None:
     assert together(config, CUDA) == {"buckets", "bf16", "fused"}
-    assert throughput.useless(config, CUDA) == {"compile", "masks", "recurrence"}
-    assert throughput.useless(config, CPU) == {"compile"}
+    assert contenders.useless(config, CUDA) == {"compile", "masks", "recurrence"}
+    assert contenders.useless(config, CPU) == {"compile"}
     for levers, precision in ((["bf16"], "bfloat16"), ([], "tf32")):
-        assert throughput.precision(config, frozenset(levers), CUDA) == precision
-        assert throughput.precision(config, frozenset(levers), CPU) == "float32"
+        assert contenders.precision(config, frozenset(levers), CUDA) == precision
+        assert contenders.precision(config, frozenset(levers), CPU) == "float32"
 
 
 def test_loss_curves_of_all_loops_start_alike_and_fall(tmp_path) -> None:

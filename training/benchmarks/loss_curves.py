@@ -25,7 +25,7 @@ from torch import nn
 
 from models.command import command
 from models.files import write_whole
-from training.benchmarks.throughput import make_trainer, reference_loop, resolve, together
+from training.benchmarks.contenders import make_trainer, reference_loop, resolve, together
 from training.config import Config
 from training.data import ReviewData, load_data
 from training.evaluation import predict
