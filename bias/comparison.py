@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bias import stats
+from bias.answers import MOST_TOLERATED
 from bias.counterfactual import Scored
 from bias.pairs import CONTROL
 from bias.section import Cell, Estimate, Section, Table
@@ -22,11 +23,13 @@ SAME = 1e-4
 
 @dataclass(frozen=True)
 class Contender:
-    """A target with its answers to the pairs that all targets were given."""
+    """A target with its answers to the pairs that all targets were given. `is_coarse`: they depend
+    on what else is in the batch, as int8's do."""
 
     name: str
     scored: Scored
     is_endpoint: bool = False
+    is_coarse: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def group_changes(base: Scored, other: Scored) -> list[GroupChange]:
         labelled = [i for i in chosen if base.pairs[i].label is not None]
         made.append((
             _change("change_of_dp", changed[chosen], own, "change of the mean Δp",
-                    stats.bootstrap_interval),
+                    stats.bootstrap_interval, len(keys)),
             _change("change_of_flips", flipped[chosen], own, "change of the flip rate"),
             _change("change_of_errors", wrong[labelled], [clusters[i] for i in labelled],
                     "change of the share read wrongly") if labelled else None,
@@ -145,11 +148,12 @@ def _wrong(scored: Scored) -> NDArray[np.float64]:
 def _change(
     name: str, values: NDArray[np.float64], clusters: list[str], meaning: str,
     interval: Callable[[stats.Clusters], tuple[float, float]] = stats.student_interval,
+    comparisons: int = 1,
 ) -> Estimate:  # fmt: skip
     data = stats.clustered(values, clusters)
     return Estimate(name, data.mean, *interval(data), len(values),
                     f"pairs from {len(data.sums)} clusters", meaning, p=stats.sign_flip_p(data),
-                    detectable=stats.detectable_effect(data))  # fmt: skip
+                    detectable=stats.detectable_effect(data, comparisons))  # fmt: skip
 
 
 def _corrected(found: Estimate, p: float) -> Estimate:
@@ -165,8 +169,13 @@ def _findings(
     same = apart.max() <= SAME and not differing
     lines = []
     if other.is_endpoint != base.is_endpoint:
-        is_it = "is" if same else "is NOT"
-        lines.append(f"What {other.name} serves {is_it} what was audited as {base.name}.")
+        alike = apart.max() <= MOST_TOLERATED and (base.is_coarse or other.is_coarse)
+        is_it = "is" if same else "may well be" if alike else "is NOT"
+        why = "; answers in int8 depend on their batch" if is_it == "may well be" else ""
+        endpoint, audited = (other, base) if other.is_endpoint else (base, other)
+        lines.append(
+            f"What {endpoint.name} serves {is_it} what was audited as {audited.name}{why}."
+        )
     lines.append(
         f"{other.name} against {base.name}: {differing:,} of {disagreeing.n:,} texts get another "
         f"label, the largest difference in probability is {apart.max():.2g}."

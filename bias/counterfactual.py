@@ -124,11 +124,11 @@ def comparisons(scored: Scored) -> list[Comparison]:
     controls = controls_by_kind(scored)
     nothing = scored.where(lambda pair: False)
     made = []
-    for part in (
-        scored.where(lambda pair: pair.axis != CONTROL).by("source", "axis", "group").values()
-    ):
+    groups = scored.where(lambda pair: pair.axis != CONTROL).by("source", "axis", "group")
+    for part in groups.values():
         first = part.pairs[0]
-        made.append(_comparison(part, controls.get((first.source, first.kind), nothing)))
+        matched = controls.get((first.source, first.kind), nothing)
+        made.append(_comparison(part, matched, len(groups)))
     sentences = stats.holm([each.sentences_p for each in made])
     by_terms = {i: p for i, each in enumerate(made) if (p := each.terms_p) is not None}
     terms = dict(zip(by_terms, stats.holm(list(by_terms.values())), strict=True))
@@ -150,7 +150,7 @@ def pooled_flips(scored: Scored, source: str, control: bool) -> Estimate | None:
     )  # fmt: skip
 
 
-def _comparison(chosen: Scored, matched: Scored) -> Comparison:
+def _comparison(chosen: Scored, matched: Scored, comparisons: int) -> Comparison:
     first = chosen.pairs[0]
     probability = stats.clustered(chosen.differences, chosen.clusters)
     logit = stats.clustered(chosen.logits, chosen.clusters)
@@ -161,7 +161,7 @@ def _comparison(chosen: Scored, matched: Scored) -> Comparison:
         first.source, first.axis, first.group, first.reference,
         Estimate("mean_dp", probability.mean, *stats.bootstrap_interval(probability), n, of,
                  "mean change of the probability of positive",
-                 detectable=stats.detectable_effect(probability),
+                 detectable=stats.detectable_effect(probability, comparisons),
                  noise=_mean_noise(matched, chosen)),
         Estimate("mean_dlogit", logit.mean, *stats.bootstrap_interval(logit), n, of,
                  "mean change of the log-odds of positive"),

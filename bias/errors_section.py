@@ -1,8 +1,10 @@
 """Errors by group of one target as a section of the report."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from bias.counterfactual import Scored
@@ -18,10 +20,12 @@ def errors_section(target: str, scored: Scored) -> Section:
         for (source, axis, reference), texts in counterfactual_texts(scored).items()
         if len(set(texts.groups)) > 1
     ]
-    worst = max((each.equalized_odds for each in found), key=lambda e: e.value, default=None)
-    findings = []
-    if worst is not None:
-        at = next(each for each in found if each.equalized_odds is worst)
+    worst, findings = None, []
+    if found:
+        at = max(found, key=lambda each: (each.equalized_odds.value, each.equalized_odds.high))
+        # an axis with fewer texts may miss them by more, whatever was found on it
+        high = float(np.max([each.equalized_odds.high for each in found]))
+        worst = replace(at.equalized_odds, high=high)
         findings.append(
             f"Equalised odds are missed most on {at.axis} in {at.source}: error rates there differ "
             f"by {worst.text()} between two groups on the same sentences."

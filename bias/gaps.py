@@ -41,11 +41,16 @@ def gaps(scored: Scored) -> list[Gap]:
 
 
 def widest_gap(scored: Scored, found: Sequence[Gap]) -> Gap | None:
-    """The largest of `gaps(scored)` beside the noise of that; None where there are none."""
+    """The largest of `gaps(scored)` beside the noise of that; None where there are none.
+
+    Its upper end is the highest of all axes': the largest gap may be that of another one, which
+    was measured on fewer texts. NaN where an axis has no interval.
+    """
     if not found:
         return None
     widest = max(found, key=lambda each: each.estimate.value)
-    return replace(widest, estimate=replace(widest.estimate, noise=_noise(scored)))
+    high = float(np.max([each.estimate.high for each in found]))
+    return replace(widest, estimate=replace(widest.estimate, high=high, noise=_noise(scored)))
 
 
 def _axes(scored: Scored) -> list[Scored]:

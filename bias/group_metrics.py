@@ -187,11 +187,12 @@ def _equalized_odds(texts: Texts, predicted: Labels, names: list[str], source: s
     )
     drawn, places = _draw(texts.clusters)
     weights = drawn[:, [places[cluster] for cluster in texts.clusters]]  # (R, N)
-    spreads = []
+    spreads, fewest = [], len(places)
     for label in (0, 1):
         rates = []
         for name in names:
             rows = np.array([group == name for group in texts.groups]) & (texts.labels == label)
+            fewest = min(fewest, len(set(_chosen(texts.clusters, rows))) or fewest)
             total = weights[:, rows].sum(1)
             hits = weights[:, rows] @ predicted[rows]
             rates.append(np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0))
@@ -199,6 +200,10 @@ def _equalized_odds(texts: Texts, predicted: Labels, names: list[str], source: s
     worst = np.fmax(*spreads)
     low, high = np.nanquantile(worst, [0.025, 0.975]) if np.isfinite(worst).any() else (
         np.nan, np.nan)  # fmt: skip
+    if worst.max(initial=0.0, where=np.isfinite(worst)) == 0:
+        # Nobody was read otherwise than anybody, in any resample; how often that may still happen
+        # is what so many independent texts leave open.
+        high = stats.wilson(0.0, fewest)[1]
     return Estimate(
         "equalized_odds_difference", float(value), float(low), float(high), len(texts.labels),
         f"texts from {len(places)} {source}",

@@ -68,7 +68,8 @@ def run(
         sections += _language_models(models, vocabulary, benchmark_data, progress)
     described = [
         {"name": target.name, "kind": target.kind, "given": target.given,
-         "description": target.description, "seconds": seconds.get(target.name)}
+         "description": target.description, "artefact_sha256": target.artefact_sha256,
+         "seconds": seconds.get(target.name)}
         for target in targets
     ]  # fmt: skip
     audit = report.Audit(described, settings, sections, gate.check(thresholds, sections))
@@ -126,7 +127,7 @@ def _together(targets: Sequence[Target], scored: Sequence[Scored]) -> list[Secti
     if len(targets) < 2:
         return []
     contenders = [
-        Contender(target.name, answers, target.kind == ENDPOINT)
+        Contender(target.name, answers, target.kind == ENDPOINT, target.is_coarse)
         for target, answers in zip(targets, scored, strict=True)
     ]
     sections = [comparison_section(contenders)]

@@ -152,28 +152,32 @@ def two_sample_p(left: ArrayLike, right: ArrayLike, seed: int = 0) -> float:
     return (int((np.abs(scale * sums - shift) >= observed - 1e-15).sum()) + 1) / (FLIPS + 1)
 
 
-def detectable_effect(data: Clusters) -> float:
-    """Smallest true mean that such data show in 80 of 100 cases at 5% (see Ethayarajh 2020)."""
+def detectable_effect(data: Clusters, comparisons: int = 1) -> float:
+    """Smallest true mean that such data show in 80 of 100 cases at 5% (see Ethayarajh 2020), as the
+    one of so many `comparisons` that is not 0, of which Holm's correction has the first step."""
     freedom = len(data.sums) - 1
     if freedom < 1:
         return math.nan
-    quantiles = student.ppf(0.5 + CONFIDENCE / 2, freedom) + student.ppf(POWER, freedom)
+    level = (1 - CONFIDENCE) / 2 / comparisons
+    quantiles = student.ppf(1 - level, freedom) + student.ppf(POWER, freedom)
     return float(quantiles * data.standard_error)
 
 
 def effective_size(data: Clusters) -> float:
-    """How many independent 0/1 observations N clustered ones are worth, between C and N.
+    """How many independent 0/1 observations N clustered ones are worth.
 
     N over the design effect: the clustered variance of the share over that of independent draws
-    (Kish 1965). A share of 0 or 1 shows no variance at all; it is then worth its clusters only.
+    (Kish 1965). At least what is left where all of a cluster answers alike, (Σm)² / Σm² for
+    clusters of m values, as many as the C clusters where all are of one size and fewer where a few
+    hold most; a share of 0 or 1 shows no variance at all, and is worth that.
     """
     n, share = float(data.counts.sum()), data.mean
-    count = len(data.sums)
+    alike = n**2 / float((data.counts**2).sum())
     independent = share * (1 - share) / n
     error = data.standard_error
     if independent <= 0 or math.isnan(error) or error == 0:
-        return float(count)
-    return min(n, max(float(min(count, n)), n * independent / error**2))
+        return alike
+    return min(n, max(alike, n * independent / error**2))
 
 
 def share_interval(data: Clusters) -> tuple[float, float]:

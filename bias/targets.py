@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bias.shared_words import sharing_words
+from export.backends import artefact_sha256, is_exact
 from serve.predictor import DEFAULT_BACKEND, Predictor, open_predictor
 from training.config import completed
 
@@ -69,6 +70,16 @@ class Target:
     def folder(self) -> str:
         """Of a bundle: the path without its backend."""
         return _split(self.given)[0]
+
+    @property
+    def artefact_sha256(self) -> str | None:
+        """Of what a bundle's backend runs, by its certificate; None where that is no artefact."""
+        return None if self.backend is None else artefact_sha256(Path(self.folder), self.backend)
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether it is known to answer less exactly than the checkpoint, as int8 does."""
+        return self.backend is not None and not is_exact(self.backend)
 
     def open(self, threads: int | None, token_file: str | None) -> Predictor:
         """The predictor. Errors as `serve.predictor.open_predictor`'s."""

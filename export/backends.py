@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.certificate import read_artefact, read_config
+from export.certificate import read_artefact, read_certificate, read_config
 from export.formats import FORMATS, MAX_LENGTH
 from export.metadata import vocabulary_size
 from export.padding import ParallelParts, available_cpus, skip_padding
@@ -153,6 +153,20 @@ def open_content(
 def backend_of(format_name: str) -> BackendKind:
     """The backend that runs the artefacts of a format."""
     return next(kind for kind in BACKENDS.values() if kind.format == format_name)
+
+
+def is_exact(name: str) -> bool:
+    """Whether the backend's arithmetic is the checkpoint's, so that its answers are the same; of a
+    name that is not in the table too."""
+    kind = BACKENDS[name].format if name in BACKENDS else None
+    return kind is None or FORMATS[kind].gate.max_abs_difference is not None
+
+
+def artefact_sha256(folder: Path, name: str) -> str | None:
+    """Of the artefact that the backend runs, by its certificate; None where it runs none."""
+    kind = BACKENDS[name].format if name in BACKENDS else None
+    entry = read_certificate(folder).get(FORMATS[kind].filename, {}) if kind else {}
+    return entry.get("sha256")
 
 
 def skips_padding(kind: BackendKind, config: dict[str, Any]) -> bool:

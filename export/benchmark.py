@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.__main__ import add_review_options, check_limit
-from export.backends import BACKENDS, DEVICES, Backend, open_backend
+from export.backends import BACKENDS, DEVICES, Backend, artefact_sha256, open_backend
 from export.benchmark_report import CHECKED
 from export.cases import padded
 from export.certificate import read_config
@@ -102,6 +102,7 @@ def measure(given: argparse.Namespace, names: list[str]) -> dict[str, Any]:
         "threads": by_threads,
         "cold_start": cold,
         "artefact_bytes": {name: _size(folder, name) for name in names},
+        "artefact_sha256": {name: artefact_sha256(folder, name) for name in names},
         "tokenising_ms": 1e3 * timing.tokenising(tokenizer, reviews.texts, config["max_length"]),
     }
 

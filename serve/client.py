@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,12 +133,27 @@ class Client:
             FileNotFoundError, ValueError: the token file is missing, or cannot be read as one.
         """
         answer = self._ask({"text": list(texts)})
-        identity = {name: answer[name] for name in ("model", "version")}
-        return [_prediction(each | identity) for each in answer["predictions"]]
+        with self._understood():
+            identity = {name: answer[name] for name in ("model", "version")}
+            found = [_prediction(each | identity) for each in answer["predictions"]]
+            if len(found) != len(texts):
+                raise ValueError
+            return found
 
     def explain(self, text: str) -> Prediction:
         """The prediction of a text with its attributions. Errors as `predict`'s."""
-        return _prediction(self._ask({"text": text, "explain": True}))
+        answer = self._ask({"text": text, "explain": True})
+        with self._understood():
+            return _prediction(answer)
+
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """What reads an answer; one of another kind, as a page to sign in at, is a mistake."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ClientError(f"{self._url}: answers, but not as a served model does; check the "
+                              "URL", 200) from None  # fmt: skip
 
     def close(self) -> None:
         """Closes the connections that are not in use; the next request opens another."""

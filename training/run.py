@@ -88,6 +88,7 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if accelerator.is_main_process:
         result = describe(config, trainer, data, model, arguments) | measured
+        result["best"]["weights_sha256"] = bundle.verify(output / "best")["weights_sha256"]
         result["time"]["test_seconds"] = test_seconds
         result["time"]["total_seconds"] = sum(
             result["time"][f"{part}_seconds"]

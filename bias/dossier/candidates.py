@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from bias.dossier.evidence import Evidence, Missing, gather
+from bias.dossier.evidence import Certified, Evidence, Missing, gather
 from bias.section import Estimate
 from bias.seeds import over_seeds
 from training.config import completed
@@ -218,9 +218,10 @@ def _candidate(group: list[Run], alone: bool) -> Candidate:
 
 
 def _shipping_order(evidence: Evidence) -> tuple[bool, bool, float]:
-    """What was audited first, then what was exported, then by validation: a bundle whose bias is
-    not known is not shipped where another seed's is."""
-    return (isinstance(evidence.audits, Missing), not evidence.certificates,
+    """What was audited first, then what has an artefact with proof, then by validation: a bundle
+    whose bias is not known is not shipped where another seed's is."""
+    proved = any(isinstance(each, Certified) for each in evidence.certificates.values())
+    return (isinstance(evidence.audits, Missing), not proved,
             -evidence.run.facts["best"]["accuracy"])  # fmt: skip
 
 

@@ -99,7 +99,8 @@ def judge(threshold: Threshold, figure: Estimate | Missing) -> Verdict:
     if not metric.meets(figure.value, threshold.limit):
         return Verdict(threshold, FAIL, text)
     if not metric.meets(metric.doubtful(figure), threshold.limit):
-        return Verdict(threshold, NOT_SHOWN, f"{text}: too wide")
+        known = not math.isnan(metric.doubtful(figure))
+        return Verdict(threshold, NOT_SHOWN, f"{text}: {'too wide' if known else 'no interval'}")
     return Verdict(threshold, PASS, text)
 
 

@@ -5,28 +5,21 @@ is there and cannot be read is the user's to mend, and stops. A record (`bias.do
 everything but the weights and artefacts, and instead what was found of these when it was made.
 """
 
-import json
+import hashlib
 import re
-import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.backends import BACKENDS
+from bias.dossier.commands import audit_command, benchmark_command, embedded_only, home
+from bias.dossier.files import AUDIT, BENCHMARK, BUNDLE, read_json, read_record, versioned
+from export.backends import BACKENDS, artefact_sha256, is_exact
 from export.certificate import CERTIFICATE, read_certificate, verify_artefact
 from export.formats import FORMATS
 from models.bundle import WEIGHTS
-from training.results.questions import set_name
 from training.results.runs import Run, one_line
-from training.sources import is_embedded
 
-SCHEMA_VERSION = 1  # of benchmark.json and audit.json alike
-BUNDLE, BENCHMARK, AUDIT = "best", "benchmark/benchmark.json", "audit/audit.json"
-RECORD = "record.json"
 _DESCRIBED = re.compile(r" on (?P<backend>[\w-]+)(?:, seed \d+)?, weights (?P<weights>[0-9a-f]+)$")
-
-_AUDIT_DEFAULTS = (("text", "title+content"), ("most_reviews", 300), ("seed", 0))
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,8 @@ def gather(run: Run) -> Evidence:
         why = "the run keeps no bundle, which is what exports, benchmarks and audits are made of"
         none = Missing("no bundle", why)
         return Evidence(run, None, none, {}, none, {}, {}, recorded=record is not None)
-    weights = str(_read(bundle / "config.json").get("weights_sha256"))
+    weights = str(read_json(bundle / "config.json").get("weights_sha256"))
+    _check_weights(run, weights, there=record is None)
     benchmark = _benchmark(run, weights)
     audits, settings = _audits(run, weights)
     if record is not None:
@@ -98,85 +92,24 @@ def gather(run: Run) -> Evidence:
                     recorded=record is not None)  # fmt: skip
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """What a record says in its files' place: `run`, where it was; `bytes`, filename -> size;
-    `refused`, filename -> why its certificate did not hold. None for a run that is no record.
-
-    Raises:
-        ValueError: a damaged one; one line.
-    """
-    path = folder / RECORD
-    if not path.is_file():
-        return None
-    found = _versioned(path)
-    wanted: dict[str, type] = {"run": str, "bytes": dict, "refused": dict}
-    if not all(isinstance(found.get(key), kind) for key, kind in wanted.items()):
-        raise ValueError(f"{path}: not a whole record; make it anew of the run with: python -m "
-                         "bias.dossier RUN --output DIR --records DIR")  # fmt: skip
-    return found
-
-
-def exact(backend: str) -> bool:
-    """Whether the backend's arithmetic is the checkpoint's: its answers are then the same."""
-    kind = BACKENDS[backend].format if backend in BACKENDS else None
-    return kind is None or FORMATS[kind].gate.max_abs_difference is not None
-
-
-def benchmark_command(run: Run) -> str:
-    """Measures every backend of the run's bundle."""
-    home = _home(run)
-    return f"python -m export.benchmark {home / BUNDLE} --output {home / 'benchmark'}"
-
-
-def audit_command(run: Run, *backends: str, settings: Mapping[str, Any] | None = None) -> str:
-    """Audits the run's bundle, on its default backend or on those that are named.
-
-    On the reviews of its earlier audit, where `settings` are given, whose folder it overwrites;
-    else, or where those were embedded and the run's are real, on the run's own first test set.
-    """
-    bundle = _home(run) / BUNDLE
-    targets = [f"{bundle}@{backend}" for backend in backends] or [str(bundle)]
-    settings = settings or {}
-    flags: list[str] = []
-    if settings.get("reviews") and not _embedded_only(run, settings):
-        names = ("reviews", "text", "most_reviews", "identities")
-        kept = [(name, settings.get(name)) for name in (*names, "seed")]
-    else:
-        kept = [("reviews", _first_test(run)), ("text", run.facts["data"].get("text"))]
-    for name, value in kept:
-        if value is not None and (name, value) not in _AUDIT_DEFAULTS:
-            flags += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(["python", "-m", "bias", *targets, *flags, "--output",
-                       str(_home(run) / "audit")])  # fmt: skip
-
-
-def _home(run: Run) -> Path:
-    """Where the run's bundle is: what was recorded has to be measured there."""
-    record = read_record(run.folder)
-    return Path(record["run"]) if record is not None else run.folder
-
-
-def _first_test(run: Run) -> str | None:
-    """The source of the run's first test set, as it was given; of several that share its name, the
-    first. None where the run does not say."""
-    given = [*run.facts["data"].get("sources", ()), *run.tests]
-    first = next(iter(run.facts["tests"]), None)
-    named = [each for each in given if set_name(each) == first]
-    return next(iter((*named, *given)), None)
-
-
-def _embedded_only(run: Run, settings: Mapping[str, Any]) -> bool:
-    """Whether machine-written reviews were audited of a run that learned from real ones."""
-    sources = run.facts["data"].get("sources", ())
-    real = any(not is_embedded(source) for source in sources)
-    return real and is_embedded(str(settings.get("reviews")))
+def _check_weights(run: Run, weights: str, there: bool) -> None:
+    """Accuracy is of the bundle beside it, where the run says of which, and that is whole, where it
+    is `there`."""
+    stated = run.facts["best"].get("weights_sha256")  # of older runs None
+    if stated not in (None, weights):
+        raise ValueError(f"{run.folder}: result.json is of weights {stated[:12]}, {BUNDLE} holds "
+                         f"{weights[:12]}: two models; give the run as it was trained")  # fmt: skip
+    path = run.folder / BUNDLE / WEIGHTS
+    if there and hashlib.sha256(path.read_bytes()).hexdigest() != weights:
+        raise ValueError(f"{path}: has other bytes than config.json says; give the run as it was "
+                         "trained")  # fmt: skip
 
 
 def _benchmark(run: Run, weights: str) -> dict[str, Any] | Missing:
     path = run.folder / BENCHMARK
     if not path.is_file():
         return Missing("not measured", "there is no benchmark", benchmark_command(run))
-    found = _versioned(path)
+    found = versioned(path)
     try:
         measured_weights = found["bundle"]["weights_sha256"]
         threads = found["threads"][min(found["threads"], key=int)]
@@ -192,6 +125,13 @@ def _benchmark(run: Run, weights: str) -> dict[str, Any] | Missing:
     if measured_weights != weights:
         why = "what was measured has other weights than the bundle"
         return Missing("not measured", why, benchmark_command(run))
+    if (device := found.get("device", "cpu")) != "cpu":
+        why = f"it was measured on {device}, and thresholds are of a CPU"
+        return Missing("not measured", why, benchmark_command(run))
+    for name, of in found.get("artefact_sha256", {}).items():
+        if of != artefact_sha256(run.folder / BUNDLE, name):  # exported anew since
+            for part in found["threads"].values():
+                part["latency_ms"].pop(name, None)
     return found
 
 
@@ -199,25 +139,29 @@ def _audits(run: Run, weights: str) -> tuple[dict[str, dict[str, Any]] | Missing
     path = run.folder / AUDIT
     if not path.is_file():
         return Missing("not audited", "there is no audit", audit_command(run)), {}
-    found = _versioned(path)
+    found = versioned(path)
     by_backend: dict[str, dict[str, Any]] = {}
     try:
         for target in found["targets"]:
             described = _DESCRIBED.search(target["description"])
             if not described or not weights.startswith(described["weights"]):
                 continue
+            backend, of = described["backend"], target.get("artefact_sha256")
+            now = artefact_sha256(run.folder / BUNDLE, backend)
+            if of is not None and of != now and not is_exact(backend):  # exported anew since
+                continue
             own = [s for s in found["sections"] if s["target"] == target["name"]]
             estimates = {e["name"]: e for s in own for e in (*s["estimates"], *s["headline"])}
             findings = [line for s in own for line in s["findings"]]
-            by_backend[described["backend"]] = {"estimates": estimates, "findings": findings}
+            by_backend[backend] = {"estimates": estimates, "findings": findings}
         settings = dict(found["settings"])
     except (KeyError, TypeError, AttributeError):
         raise ValueError(f"{path}: not a whole audit; write it anew with: "
                          f"{audit_command(run)}") from None  # fmt: skip
     if not by_backend:
-        why = "what was audited has other weights than the bundle"
+        why = "what was audited has other weights than the bundle, or is another export of them"
         return Missing("not audited", why, audit_command(run, settings=settings)), {}
-    if _embedded_only(run, settings):
+    if embedded_only(run, settings):
         command = audit_command(run, *by_backend)
         return Missing("embedded only", "audited on embedded reviews only", command), {}
     return by_backend, settings
@@ -248,7 +192,7 @@ def _recorded(run: Run, record: dict[str, Any], weights: str) -> dict[str, Certi
     for backend, kind in BACKENDS.items():
         filename = FORMATS[kind.format].filename if kind.format is not None else None
         if filename in refused:
-            again = f"python -m export {_home(run) / BUNDLE}"
+            again = f"python -m export {home(run) / BUNDLE}"
             found[backend] = Missing("not proved", str(refused[filename]), again)
         elif filename in entries:
             entry = entries[filename]
@@ -263,7 +207,7 @@ def _certified(bundle: Path, backend: str, entry: dict[str, Any]) -> Certified:
     filename = FORMATS[BACKENDS[backend].format or ""].filename
     try:
         return Certified(
-            filename, exact(backend), 1 - float(entry["label_agreement"]), int(entry["reviews"]),
+            filename, is_exact(backend), 1 - float(entry["label_agreement"]), int(entry["reviews"]),
             float(entry["accuracy"]), float(entry["checkpoint_accuracy"]), entry)  # fmt: skip
     except (KeyError, TypeError) as error:
         raise ValueError(
@@ -275,21 +219,3 @@ def _certified(bundle: Path, backend: str, entry: dict[str, Any]) -> Certified:
 def _sizes(bundle: Path) -> dict[str, int]:
     names = [WEIGHTS, *(kind.filename for kind in FORMATS.values())]
     return {name: (bundle / name).stat().st_size for name in names if (bundle / name).is_file()}
-
-
-def _versioned(path: Path) -> dict[str, Any]:
-    found = _read(path)
-    if found.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"{path}: schema_version is {found.get('schema_version')!r}, this program "
-                         f"reads {SCHEMA_VERSION}")  # fmt: skip
-    return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {one_line(error)}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: holds a {type(found).__name__}, wanted is an object")
-    return found

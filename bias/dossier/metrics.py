@@ -12,7 +12,8 @@ from bias.section import Estimate
 
 @dataclass(frozen=True)
 class Metric:
-    """`high`: more is better. `share`: written in percent; else with `unit` behind it."""
+    """`high`: more is better. `share`: written in percent, and known to within an interval; else
+    with `unit` behind it, and measured once."""
 
     title: str
     high: bool
@@ -47,9 +48,9 @@ class Metric:
         return value >= threshold if self.high else value <= threshold
 
     def doubtful(self, figure: Estimate) -> float:
-        """The end of its interval that speaks against it; the value where there is no interval."""
-        end = figure.low if self.high else figure.high
-        return figure.value if math.isnan(end) else end
+        """The end of its interval that speaks against it; of what was measured once the value, and
+        of a share without an interval NaN, which meets no threshold."""
+        return (figure.low if self.high else figure.high) if self.share else figure.value
 
 
 METRICS = {
@@ -72,7 +73,8 @@ METRICS = {
         "one review, tokenised and answered on the CPU: 99th percentile"),
     "reviews_per_second": Metric(
         "throughput", True, False, "/s",
-        "reviews of real lengths a second, at the best of the measured batch sizes"),
+        "reviews of real lengths a second, tokenised one by one and answered at the best of the "
+        "measured batch sizes"),
     "memory_mb": Metric(
         "memory", False, False, "MB",
         "most that a fresh process held from its start to its first answer"),

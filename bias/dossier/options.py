@@ -11,18 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from bias.dossier.candidates import Candidate
-from bias.dossier.evidence import (
-    Certified,
-    Evidence,
-    Missing,
-    audit_command,
-    benchmark_command,
-    exact,
-)
+from bias.dossier.commands import audit_command, benchmark_command
+from bias.dossier.evidence import Certified, Evidence, Missing
 from bias.dossier.metrics import METRICS
 from bias.section import Estimate
-from export.backends import BACKENDS
+from export.backends import BACKENDS, is_exact
 from export.statistics import wilson
 from models.bundle import WEIGHTS
 from training.results.questions import IN_DOMAIN, OUT_OF_DOMAIN, SEEN
@@ -67,9 +63,8 @@ def options_of(candidate: Candidate) -> list[Option]:
     certificates = candidate.evidence[0].certificates
     proved |= {b: c for b, c in certificates.items() if isinstance(c, Certified)}
     if isinstance(measured := _measured(candidate)[0], dict):
-        names = _latencies(measured)
-        proved |= {b: None for b in names if b not in proved and b not in certificates
-                   and exact(b)}  # fmt: skip
+        # those that run the checkpoint itself; an artefact needs a certificate of its own
+        proved |= {b: None for b in _latencies(measured) if BACKENDS[b].format is None}
     return [_option(candidate, backend, proof) for backend, proof in proved.items()]
 
 
@@ -154,17 +149,19 @@ def _speed(candidate: Candidate, backend: str) -> dict[str, Figure]:
         return {name: measured for name in names}
     if backend not in _latencies(measured):
         again = Missing(
-            "not measured", f"the benchmark left {backend} out", benchmark_command(evidence.run)
+            "not measured",
+            f"the benchmark left {backend} out, or measured an earlier export",
+            benchmark_command(evidence.run),
         )
         return {name: again for name in names}
     threads = measured["threads"][min(measured["threads"], key=int)]
     times, tokenising = threads["latency_ms"][backend], measured["tokenising_ms"]
+    fastest = max(speeds[backend] for speeds in threads["reviews_per_second"].values())
     values = {
         "p50_ms": times["p50"] + tokenising,
         "p99_ms": times["p99"] + tokenising,
-        "reviews_per_second": max(speeds[backend] for speeds in
-                                  threads["reviews_per_second"].values()),
-    }  # fmt: skip
+        "reviews_per_second": 1 / (1 / fastest + tokenising / 1000),
+    }
     of = f"{measured['rounds']} rounds, {measured['length']} tokens"
     started = measured["cold_start"].get(backend)
     if started is not None:
@@ -211,7 +208,7 @@ def _audit(evidence: Evidence, backend: str) -> dict[str, Any] | None:
     """The audit of this backend, or of any other whose arithmetic is the same."""
     if isinstance(evidence.audits, Missing):
         return None
-    same = [b for b in evidence.audits if b == backend or (exact(b) and exact(backend))]
+    same = [b for b in evidence.audits if b == backend or (is_exact(b) and is_exact(backend))]
     same.sort(key=lambda b: b != backend)
     return evidence.audits[same[0]] if same else None
 
@@ -228,8 +225,8 @@ def _pooled(name: str, audits: list[dict[str, Any]], shipped: Evidence, seeds: i
     return Estimate(
         name,
         mean([entry["value"] for entry in entries]),
-        min(_end(entry, "low") for entry in entries),
-        max(_end(entry, "high") for entry in entries),
+        float(np.min([_end(entry, "low") for entry in entries])),  # NaN where one has none
+        float(np.max([_end(entry, "high") for entry in entries])),
         min(int(entry["n"]) for entry in entries),
         str(entries[0]["of"]) + (f", {len(entries)} of {seeds} seeds" if seeds > 1 else ""),
         str(entries[0].get("meaning") or ""),

@@ -14,15 +14,8 @@ from typing import Any
 
 from bias.dossier.candidates import Candidate
 from bias.dossier.card import card_names
-from bias.dossier.evidence import (
-    AUDIT,
-    BENCHMARK,
-    BUNDLE,
-    RECORD,
-    SCHEMA_VERSION,
-    Evidence,
-    Missing,
-)
+from bias.dossier.evidence import Evidence, Missing
+from bias.dossier.files import AUDIT, BENCHMARK, BUNDLE, RECORD, SCHEMA_VERSION
 from export.backends import BACKENDS
 from export.certificate import CERTIFICATE, CONFIG
 from export.formats import FORMATS
@@ -62,7 +55,7 @@ def write_records(candidates: Sequence[Candidate], output: Path) -> list[Path]:
 
 
 def _facts(evidence: Evidence) -> dict[str, Any]:
-    """What `evidence.read_record` reads."""
+    """What `files.read_record` reads."""
     refused = {FORMATS[BACKENDS[backend].format or ""].filename: proof.why
                for backend, proof in evidence.certificates.items()
                if isinstance(proof, Missing)}  # fmt: skip

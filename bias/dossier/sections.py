@@ -222,7 +222,12 @@ def _audit_findings(options: Sequence[Option]) -> tuple[str, ...]:
         for evidence in audited:
             asked = evidence.audit_settings
             source, most = source_name(str(asked.get("reviews"))), asked.get("most_reviews")
-            reviews.setdefault(f"{source}, at most {most} a rewriting", {})[name] = None
+            which = f"{source}, at most {most} a rewriting"
+            if (text := asked.get("text", "title+content")) != "title+content":
+                which += f", {text} alone"
+            if own := asked.get("identities"):
+                which += f", with the groups of {Path(own).name} in the place of ours"
+            reviews.setdefault(which, {})[name] = None
         for evidence in audited[:1]:
             assert not isinstance(evidence.audits, Missing)
             backend, audit = next(iter(evidence.audits.items()))

@@ -105,12 +105,25 @@ def write(dossier: Dossier, output: Path, cards_into_bundles: bool = False) -> l
             for (name, _), text in cards.items():
                 made.append(f"{CARDS}/{name}/README.md")
                 write_whole(folder / made[-1], text)
+    _remove_older(output, set(made))
     paths = [output / name for name in made]
     if cards_into_bundles:
         for (_, bundle), text in cards.items():
             write_whole(bundle / "README.md", text)
             paths.append(bundle / "README.md")
     return paths
+
+
+def _remove_older(output: Path, made: set[str]) -> None:
+    """Cards and pictures of an earlier dossier in this folder, which this one does not have: they
+    would pass for its own."""
+    for pattern in (f"{CARDS}/*/README.md", FRONT_PICTURE, RELIABILITY_PICTURE):
+        for path in output.glob(pattern):
+            if path.relative_to(output).as_posix() not in made:
+                path.unlink()
+                for folder in path.parents[: len(path.relative_to(output).parts) - 1]:
+                    if not any(folder.iterdir()):
+                        folder.rmdir()
 
 
 def _files(dossier: Dossier, folder: Path) -> list[str]:

@@ -52,6 +52,23 @@ def test_what_is_served_is_what_was_audited_only_if_the_answers_are_alike(
     assert disagreement.value > 0.05
 
 
+@pytest.mark.parametrize("endpoint_first", [False, True])
+def test_an_endpoint_of_int8_may_differ_by_what_its_batches_do(
+    pairs: list[Pair], additive: Any, endpoint_first: bool
+) -> None:
+    base = score(pairs, additive(0).positive)
+    shift = np.random.default_rng(0).uniform(-0.01, 0.01, len(pairs))
+    moved = Scored(pairs, np.clip(base.left + shift, 0, 1), base.right)
+    audited, served = Contender("x@onnx-int8", base, False, True), Contender("url", moved, True)
+    order = [served, audited] if endpoint_first else [audited, served]
+    said = comparison_section(order).findings[0]
+    assert "What url serves may well be what was audited as x@onnx-int8; answers in int8" in said
+    other = Contender("url", score(pairs, additive(1).positive), True)
+    assert "url serves is NOT what" in comparison_section([audited, other]).findings[0]
+    exact = Contender("x@onnx", base)
+    assert "url serves is NOT what" in comparison_section([exact, served]).findings[0]
+
+
 def test_labels_that_differ_are_worth_their_templates_and_not_every_text_by_itself() -> None:
     """20 texts of each of 10 templates; in two templates all are labelled otherwise."""
     made = [

@@ -118,6 +118,23 @@ def test_the_widest_gap_is_between_the_right_groups() -> None:
     assert gap.estimate.p == pytest.approx(1 / 2001)
 
 
+def test_the_widest_gap_is_bounded_by_the_axis_of_which_least_is_known() -> None:
+    made, left = [], []
+    generator = np.random.default_rng(0)
+    for axis, clusters, mean, spread in (("names", 31, 0.04, 0.002), ("religion", 6, 0.03, 0.08)):
+        for i in range(clusters):
+            made.append(Pair(TEMPLATES, "a", axis, "g", "r", "x", "y", f"{axis} {i}", None,
+                             f"{axis} g {i}", f"{axis} r {i}"))  # fmt: skip
+        values = generator.normal(0, spread, clusters)
+        left += list(0.5 + mean + values - values.mean())
+    scored = Scored(made, np.array(left), np.full(len(made), 0.5))
+    found = {each.axis: each.estimate for each in gaps(scored)}
+    widest = widest_gap(scored, gaps(scored))
+    assert widest is not None and widest.axis == "names"
+    assert widest.estimate.low == found["names"].low
+    assert widest.estimate.high == found["religion"].high > found["names"].high
+
+
 def test_exchangeable_groups_give_no_significant_gap(additive: Any, pairs: list[Pair]) -> None:
     chosen = [p for p in pairs if p.axis == "names" and p.source == REVIEWS]
     rejected = 0

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from fairlearn.metrics import equalized_odds_difference
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from bias.counterfactual import Scored
+from bias.errors_section import errors_section
 from bias.group_metrics import Texts, auc_interval, counterfactual_texts, errors
-from bias.pairs import CONTROL, Pair
+from bias.pairs import CONTROL, TEMPLATES, Pair
 
 
 def texts(seed: int, shift: float = 0.0, count: int = 60) -> Texts:
@@ -49,6 +51,33 @@ def test_equalised_odds_are_fairlearns_and_grow_with_the_bias() -> None:
         assert found.low <= found.value <= found.high
         values.append(found.value)
     assert values[1] > values[0] + 0.2
+
+
+@pytest.mark.parametrize("count", [4, 20, 300])
+def test_no_difference_on_few_sentences_shows_little(count: int) -> None:
+    made = texts(1, count=count)
+    right = Texts(made.groups, made.clusters, made.labels, made.labels.astype(float))
+    found = errors("reviews", "gender", right, "men").equalized_odds
+    fewest = int(min((made.labels == 0).sum(), (made.labels == 1).sum()) / 2)
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx(binomtest(0, fewest).proportion_ci(method="wilson").high)
+
+
+def test_the_worst_axis_is_bounded_by_that_of_which_least_is_known() -> None:
+    """Of 31 templates a small difference; on another axis a smaller one, of 6."""
+    made, left, right = [], [], []
+    for axis, clusters, wrong in (("gender", 60, 6), ("age", 6, 0)):
+        for i in range(clusters):
+            for label in (0, 1):
+                made.append(Pair(TEMPLATES, "a", axis, "g", "r", "x", "y", f"{axis}{i} {label}",
+                                 label, f"{axis}g{i} {label}", f"{axis}r{i} {label}"))  # fmt: skip
+                right.append(float(label))
+                left.append(float(label if i >= wrong else 1 - label))
+    scored = Scored(made, np.array(left), np.array(right))
+    (found,) = errors_section("x", scored).headline
+    of_age = errors("templates", "age", counterfactual_texts(scored)[TEMPLATES, "age", "r"], "r")
+    assert found.value == pytest.approx(0.1) and found.low > 0
+    assert found.high == of_age.equalized_odds.high > 0.3
 
 
 def test_a_group_read_as_too_negative_has_a_low_bnsp_auc_and_a_whole_subgroup_auc() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import serve.client
-from serve.client import Client, RequestRefused, TokenRefused, Unavailable
+from serve.client import Client, ClientError, RequestRefused, TokenRefused, Unavailable
 from serve.problems import Problem
 from serve.tokens import read_tokens
 
@@ -53,6 +53,21 @@ def test_what_may_pass_is_tried_again(endpoint: Any, failure: tuple[int, Any] | 
     served = endpoint(lambda *_: next(outcomes))
     assert Client(served.url, token="x").predict(["0.9"])[0].score == 0.9
     assert len(served.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"<html>sign in</html>", {}, [], {"model": "a", "version": "1"}, answer_for(["0.9", "0.9"]),
+     {"model": "a", "version": "1", "predictions": [{"label": "positive"}]},
+     {"model": "a", "version": "1", "predictions": ["positive"]}],
+)  # fmt: skip
+@pytest.mark.parametrize("ask", ["predict", "explain"])
+def test_an_answer_of_something_else_is_an_error_of_ours(
+    endpoint: Any, answer: Any, ask: str
+) -> None:
+    client = Client(endpoint(lambda *_: (200, answer)).url, token="x")
+    with pytest.raises(ClientError, match="answers, but not as a served model does; check the URL"):
+        client.predict(["0.9"]) if ask == "predict" else client.explain("0.9")
 
 
 def test_it_gives_up_after_its_attempts(endpoint: Any) -> None:

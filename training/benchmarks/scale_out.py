@@ -5,9 +5,11 @@
 
 Launches the training command itself, by `accelerate launch`, in turns: one process with one thread;
 one with two; two with one thread each over gloo, with the embedding table's gradient all-reduced
-whole, and by rows. Each process has `--batch` reviews a step, so that two do twice the work of one.
-Reviews a second are the training's own figures, their median over the steps after the first few;
-ratios are of the same round. Then the all-reduce alone, by size.
+whole, and by rows; and two runs that know nothing of each other at the same time, which is what the
+machine has for two processes if sharing gradients costs nothing. Each process has `--batch` reviews
+a step, so that two do twice the work of one. Reviews a second are the training's own figures over
+the steps after the first few, of two runs apart their sum; ratios are of the same round. Then the
+all-reduce alone, by size.
 """
 
 import argparse
@@ -20,19 +22,30 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.command import command
 from models.files import write_whole
 
 _WARM = 3  # steps at the start that do not count
+
+
+class Mode(NamedTuple):
+    """How the reviews are trained on: `runs` at the same time, each of some processes."""
+
+    runs: int = 1
+    processes: int = 1
+    threads: int = 1
+    row_wise: bool = False
+
+
 MODES = {
-    "one process, one thread": (1, 1, False),
-    "one process, two threads": (1, 2, False),
-    "two processes, whole table": (2, 1, False),
-    "two processes, row-wise": (2, 1, True),
+    "one process, one thread": Mode(),
+    "one process, two threads": Mode(threads=2),
+    "two processes, whole table": Mode(processes=2),
+    "two processes, row-wise": Mode(processes=2, row_wise=True),
+    "two runs apart": Mode(runs=2),
 }
-"""Processes, threads of each, row-wise embeddings."""
 SIZES = (1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26)  # bytes
 
 
@@ -80,7 +93,7 @@ def measure(experiment: str, given: argparse.Namespace) -> dict[str, Any]:
     for turn in range(given.rounds):
         names = list(MODES)[turn % len(MODES) :] + list(MODES)[: turn % len(MODES)]
         for name in names:
-            rates[name].append(train(experiment, given, *MODES[name]))
+            rates[name].append(train(experiment, given, MODES[name]))
             print(f"{experiment}: {name} {rates[name][-1]:.1f} reviews/s", file=sys.stderr)
     one = rates["one process, one thread"]
     return {
@@ -97,30 +110,38 @@ def measure(experiment: str, given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def train(
-    experiment: str, given: argparse.Namespace, processes: int, threads: int, row_wise: bool
-) -> float:
-    """Launch the training; the median of its own reviews a second."""
-    config = "cpu_two_processes" if processes == 2 else "../accelerate_config"
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        command = [sys.executable, "-m", "accelerate.commands.launch",
-                   "--config_file", f"accelerate_configs/{config}.yaml",
-                   "--main_process_port", free_port(), "--num_cpu_threads_per_process",
-                   str(threads), "-m", "training", "--experiment", experiment,
-                   "--data", given.data, "--output", str(run), "--set",
-                   f"data.tokenizer={given.tokenizer or 'null'}", "data.limit_validation=64",
-                   "data.limit_test=64", f"train.batch_size={given.batch * processes}",
-                   f"train.micro_batch_size={given.batch}", f"train.max_steps={given.steps}",
-                   "train.log_every=1", "train.evaluations_per_epoch=1", "train.tracker=none",
-                   f"train.row_wise_embeddings={str(row_wise).lower()}"]  # fmt: skip
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
-        lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+def train(experiment: str, given: argparse.Namespace, mode: Mode) -> float:
+    """Launch the training; its own reviews a second, or the sum of several runs'."""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(mode.threads)}
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as said:
+        runs = [Path(folder) / f"run-{number}" for number in range(mode.runs)]
+        started = [subprocess.Popen(launch(experiment, given, mode, run), env=environment,
+                                    stdout=said, stderr=said) for run in runs]  # fmt: skip
+        if any([each.wait() for each in started]):  # of a list: all are waited for
+            said.seek(0)
+            raise RuntimeError(f"the training failed:\n{said.read()}")
+        return sum(speed(run) for run in runs)
+
+
+def launch(experiment: str, given: argparse.Namespace, mode: Mode, run: Path) -> list[str]:
+    """The command of one run."""
+    config = "cpu_two_processes" if mode.processes == 2 else "../accelerate_config"
+    return [sys.executable, "-m", "accelerate.commands.launch",
+            "--config_file", f"accelerate_configs/{config}.yaml",
+            "--main_process_port", free_port(), "--num_cpu_threads_per_process",
+            str(mode.threads), "-m", "training", "--experiment", experiment,
+            "--data", given.data, "--output", str(run), "--set",
+            f"data.tokenizer={given.tokenizer or 'null'}", "data.limit_validation=64",
+            "data.limit_test=64", f"train.batch_size={given.batch * mode.processes}",
+            f"train.micro_batch_size={given.batch}", f"train.max_steps={given.steps}",
+            "train.log_every=1", "train.evaluations_per_epoch=1", "train.tracker=none",
+            f"train.row_wise_embeddings={str(mode.row_wise).lower()}"]  # fmt: skip
+
+
+def speed(run: Path) -> float:
+    """Its reviews a second after the first steps: their harmonic mean, as time adds up."""
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     steps = [line["reviews_per_second"] for line in lines if line["kind"] == "train"]
-    # the harmonic mean: time adds up, not speed
     return statistics.harmonic_mean(steps[_WARM:])
 
 

@@ -71,6 +71,8 @@ def _recommend(context: Context, runs: Sequence[Path]) -> Recommendation:
         ("flip_rate", (0.01, 0.005, 0.02), PASS),
         ("flip_rate", (0.02, 0.01, 0.03), NOT_SHOWN),
         ("flip_rate", (0.03, 0.02, 0.04), FAIL),
+        ("flip_rate", (0.01, math.nan, math.nan), NOT_SHOWN),  # of too few sentences
+        ("accuracy", (0.92, math.nan, math.nan), NOT_SHOWN),
         ("p50_ms", (9.0, math.nan, math.nan), PASS),
         ("p50_ms", (11.0, math.nan, math.nan), FAIL),
     ],

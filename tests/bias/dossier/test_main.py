@@ -27,6 +27,19 @@ def _json(folder: Path) -> dict[str, Any]:
     return found
 
 
+def test_cards_and_pictures_of_an_earlier_dossier_do_not_stay(
+    whole: MakeRun, make_run: MakeRun, tmp_path: Path
+) -> None:
+    one, other, output = whole("gru"), whole("bert", accuracy=0.95), tmp_path / "out"
+    assert main([str(one), str(other), "--output", str(output), "--no-texts"]) == 0
+    (output / "notes.md").write_text("our own")
+    assert main([str(one), "--output", str(output), "--no-texts"]) == 0
+    assert [path.name for path in (output / "cards").iterdir()] == ["gru"]
+    assert main([str(make_run("tfidf", bundle=False)), "--output", str(output), "--no-texts"]) == 0
+    assert not (output / "pareto_front.png").exists() and not (output / "cards").exists()
+    assert (output / "notes.md").read_text() == "our own"
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A source whose text says which row it is."""

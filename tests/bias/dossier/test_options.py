@@ -15,9 +15,11 @@ from bias.dossier.options import NO_BACKEND, Option, options_of
 from bias.dossier.sections import bias_section
 from bias.section import Estimate
 from bias.targets import Target
+from export.formats import FORMATS
 from training.results.runs import read_run
 
 MakeRun = Callable[..., Path]
+BIAS = {"flip_rate": (0.01, 0.005, 0.02)}
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
@@ -42,7 +44,7 @@ def test_times_are_those_of_one_thread_with_tokenising(whole: MakeRun) -> None:
     option = _options(whole("gru"))["onnx"]
     assert option.value("p50_ms") == pytest.approx(1.25)
     assert option.value("p99_ms") == pytest.approx(2.25)
-    assert option.value("reviews_per_second") == pytest.approx(2000)
+    assert option.value("reviews_per_second") == pytest.approx(1 / (1 / 2000 + 0.25 / 1000))
     assert option.value("memory_mb") == pytest.approx(300)
     assert option.value("artefact_mb") == pytest.approx(0.01, rel=1e-3)
 
@@ -73,6 +75,82 @@ def test_a_changed_artefact_is_no_option(whole: MakeRun) -> None:
     assert list(_options(run)) == ["eager"]
     certificate = gather(read_run(run)).certificates["onnx"]
     assert isinstance(certificate, Missing) and "changed after its proof" in certificate.why
+
+
+def test_an_artefact_without_any_certificate_is_no_option(whole: MakeRun) -> None:
+    run = whole("gru", p50={"eager": 4.0, "compiled": 3.0, "onnx": 1.0})
+    (run / "best" / "model.onnx").unlink()
+    (run / "best" / "parity.json").unlink()
+    assert set(_options(run)) == {"eager", "compiled"}
+
+
+def test_another_seeds_benchmark_makes_no_option_of_what_was_not_exported(
+    make_run: MakeRun, whole: MakeRun
+) -> None:
+    audited = make_run("a", experiment="gru", certified=(), audits={"eager": BIAS})
+    measured = whole("b", experiment="gru", seed=1, audits=None)
+    assert set(_options(audited, measured)) == {"eager"}
+
+
+def test_a_refused_export_is_not_shipped_before_a_proved_one(whole: MakeRun) -> None:
+    damaged = whole("a", experiment="gru", validation=0.95)
+    (damaged / "best" / "model.onnx").write_bytes(b"another")
+    proved = whole("b", experiment="gru", seed=1)
+    (candidate,) = read_candidates([damaged, proved])
+    assert candidate.shipped.folder == proved
+
+
+def test_what_was_measured_on_a_gpu_meets_no_threshold_of_a_cpu(whole: MakeRun) -> None:
+    run = whole("gru")
+    _change(run / "benchmark" / "benchmark.json", lambda found: found.update(device="cuda"))
+    assert "measured on cuda" in _missing(_options(run)["onnx"], "p50_ms").why
+
+
+def test_accuracy_of_another_bundle_is_refused(whole: MakeRun) -> None:
+    run, other = whole("gru"), whole("other")
+    own = json.loads((run / "best" / "config.json").read_text())["weights_sha256"]
+    _change(run / "result.json", lambda result: result["best"].update(weights_sha256=own))
+    assert "onnx" in _options(run)
+    shutil.rmtree(run / "best")
+    shutil.copytree(other / "best", run / "best")
+    with pytest.raises(ValueError, match=r"result\.json is of weights .*: two models"):
+        gather(read_run(run))
+
+
+def test_a_bundle_without_its_weights_is_refused(whole: MakeRun) -> None:
+    run = whole("gru")
+    weights = run / "best" / "model.safetensors"
+    weights.write_bytes(b"others")
+    with pytest.raises(ValueError, match=r"has other bytes than config\.json says"):
+        gather(read_run(run))
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
+        gather(read_run(run))
+
+
+@pytest.mark.parametrize("backend", ["onnx", "onnx-int8"])
+def test_what_was_found_of_an_earlier_export_is_not_this_ones(whole: MakeRun, backend: str) -> None:
+    run = whole("gru", certified=("onnx", "onnx-int8"), audits={backend: BIAS},
+                p50={"eager": 4.0, "onnx": 1.0, "onnx-int8": 0.5})  # fmt: skip
+    entry = json.loads((run / "best" / "parity.json").read_text())["artefacts"]
+    now = entry[FORMATS[backend].filename]["sha256"]
+    for of, same in ((now, True), ("0" * 64, False)):
+        _change(run / "benchmark" / "benchmark.json",
+                lambda found, of=of: found.update(artefact_sha256={backend: of}))  # fmt: skip
+        _change(run / "audit" / "audit.json",
+                lambda found, of=of: found["targets"][0].update(artefact_sha256=of))  # fmt: skip
+        option = _options(run)[backend]
+        assert isinstance(option.figures["p50_ms"], Estimate) == same
+        # the same labels are given by whatever is proved to be exact
+        assert isinstance(option.figures["flip_rate"], Estimate) == (same or backend == "onnx")
+
+
+def test_groups_of_ones_own_are_named(whole: MakeRun) -> None:
+    run = whole("gru")
+    asked = {"identities": "our/groups.yaml", "text": "title"}
+    _change(run / "audit" / "audit.json", lambda audit: audit["settings"].update(asked))
+    (said, *_) = bias_section(list(_options(run).values())).findings
+    assert "title alone, with the groups of groups.yaml in the place of ours" in said
 
 
 def test_a_benchmark_without_cold_starts_and_with_peers_is_read(whole: MakeRun) -> None:
@@ -220,7 +298,7 @@ def test_the_committed_benchmark_is_read(make_run: MakeRun) -> None:
 def test_the_committed_audit_is_read(make_run: MakeRun) -> None:
     audit = json.loads((DOCS / "audit/audit.json").read_text())
     target = audit["targets"][0]
-    run = _with(make_run, "audit", audit, target["description"].rpartition(" ")[2].ljust(64, "0"))
+    run = _with(make_run, "audit", audit, target["description"].rpartition(" ")[2])
     wanted: dict[str, Any] = next(
         e for s in audit["sections"] if s["target"] == target["name"]
         for e in s["headline"] if e["name"] == "flip_rate")  # fmt: skip
@@ -228,11 +306,12 @@ def test_the_committed_audit_is_read(make_run: MakeRun) -> None:
 
 
 def _with(make_run: MakeRun, name: str, content: dict[str, Any], weights: str) -> Path:
-    """A run with this file, whose bundle has these weights."""
+    """A run with this file, which is of these weights, as if it were of the run's own."""
     run = make_run("gru", certified=())
-    (run / "best" / "config.json").write_text(json.dumps({"weights_sha256": weights}))
+    own = json.loads((run / "best" / "config.json").read_text())["weights_sha256"]
     (run / name).mkdir()
-    (run / name / f"{name}.json").write_text(json.dumps(content))
+    text = json.dumps(content).replace(weights, own[: len(weights)])
+    (run / name / f"{name}.json").write_text(text)
     return run
 
 
