@@ -7,11 +7,13 @@ tokenizer.json      the tokenizer they were trained with
 metrics.json        what was measured
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,14 +189,18 @@ def _replace(target: Path, new: Path) -> None:
     """Puts `new` in the place of `target`. A folder cannot be renamed onto a full one, so that the
     old one steps aside first; `_restore_interrupted` undoes an end between the two renames."""
     aside = _aside(target)
-    shutil.rmtree(aside, ignore_errors=True)
-    if target.exists():
-        target.rename(aside)
-    try:
-        new.rename(target)
-    except BaseException:
-        _restore_interrupted(target)
-        raise
+    while True:
+        shutil.rmtree(aside, ignore_errors=True)
+        if target.exists():
+            target.rename(aside)
+        try:
+            new.rename(target)
+            break
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                continue  # somebody who reads has put the old one back meanwhile
+            _restore_interrupted(target)
+            raise
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -203,8 +209,10 @@ def _aside(target: Path) -> Path:
 
 
 def _restore_interrupted(target: Path) -> None:
+    """A save that goes on elsewhere looks like one that was killed; it minds neither way."""
     if not target.exists() and _aside(target).exists():
-        _aside(target).rename(target)
+        with suppress(OSError):  # it is done by now, or another reader was quicker
+            _aside(target).rename(target)
 
 
 def _is_occupied(target: Path) -> bool:

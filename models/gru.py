@@ -53,14 +53,18 @@ class GRU(nn.Module):
     def forward(self, inputs: Tensor, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
         """Reads `inputs` (B, T, I) from the state `hidden_states` (1, B, H).
 
-        Returns the state after every step (B, T, H) and the last one (1, B, H).
+        Returns the state after every step (B, T, H) and the last one (1, B, H). `ValueError` for a
+        state of another shape.
         """
         w_i, w_h, b_i, b_h = self.stacked()
         if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
             outputs = unrolled(inputs, hidden_states[0], w_i, w_h, b_i, b_h)
-        else:
-            outputs = side_by_side([self], [inputs], hidden_states)[0]
-        return outputs, outputs[:, -1].unsqueeze(0)
+            return outputs, outputs[:, -1].unsqueeze(0)
+        wanted = (1, inputs.shape[0], self.hidden_size)
+        if tuple(hidden_states.shape) != wanted:
+            raise ValueError(f"hidden_states: got {tuple(hidden_states.shape)}; give {wanted}")
+        outputs = side_by_side([self], [inputs], hidden_states)[0]
+        return outputs, outputs[:, -1].clone().unsqueeze(0)  # no view: `outputs` may be changed
 
     def stacked(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The gates' parameters in the order r, z, n: (3H, I), (3H, H), (3H,), (3H,)."""

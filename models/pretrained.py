@@ -12,12 +12,17 @@ from typing import Any, Self
 
 import torch
 import torch.nn as nn
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from models.dropout import Dropout
 from models.pooling import check_pooling, pool
+
+# of weights that are cut off or that git kept elsewhere, and of a field of another type
+_DAMAGED = (SafetensorError, StrictDataclassError)
 
 
 class PretrainedEncoder(nn.Module):
@@ -95,13 +100,8 @@ class PretrainedEncoder(nn.Module):
 
 
 def _load(name_or_path: str, dropout: float | None) -> PreTrainedModel:
+    config = backbone_config(name_or_path, dropout)
     try:
-        # A file would be read as a pickle whatever its name.
-        if Path(name_or_path).is_file():
-            raise OSError("it is a file")
-        config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
-        _set_dropout(config, dropout)
-        options = _options(config, name_or_path)
         with _quiet():  # its report on the pooler's weights, which are left out on purpose
             model, report = AutoModel.from_pretrained(
                 name_or_path,
@@ -109,17 +109,11 @@ def _load(name_or_path: str, dropout: float | None) -> PreTrainedModel:
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
-                **options,
+                **_options(config, name_or_path),
             )
-    except _Unsupported:
-        raise
     # OSError: not there, not reachable, no safetensors; ValueError: an unknown architecture.
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ValueError(
-            f"backbone: got {name_or_path!r}, which cannot be loaded ({reason}); give a folder "
-            "with config.json and model.safetensors, or a hub name where the network is reachable"
-        ) from error
+    except (OSError, ValueError, *_DAMAGED) as error:
+        raise _cannot_load(name_or_path, error) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ValueError(
@@ -127,6 +121,32 @@ def _load(name_or_path: str, dropout: float | None) -> PreTrainedModel:
             f"configuration ({missing[0]}, ...); give a folder whose two files belong together"
         )
     return model
+
+
+def backbone_config(name_or_path: str, dropout: float | None = None) -> PreTrainedConfig:
+    """The configuration alone of what `PretrainedEncoder` loads, with this dropout.
+
+    Raises:
+        ValueError: it cannot be loaded, or is of no encoder that can stand here.
+    """
+    try:
+        # A file would be read as a pickle whatever its name.
+        if Path(name_or_path).is_file():
+            raise OSError("it is a file")
+        config: PreTrainedConfig = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
+    except (OSError, ValueError, *_DAMAGED) as error:
+        raise _cannot_load(name_or_path, error) from error
+    _set_dropout(config, dropout)
+    _options(config, name_or_path)
+    return config
+
+
+def _cannot_load(name_or_path: str, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+    return ValueError(
+        f"backbone: got {name_or_path!r}, which cannot be loaded ({reason}); give a folder "
+        "with config.json and model.safetensors, or a hub name where the network is reachable"
+    )
 
 
 @contextmanager
@@ -145,6 +165,9 @@ def _create(config: dict[str, Any], dropout: float | None) -> PreTrainedModel:
     model_type = settings.pop("model_type", None)
     try:
         made = AutoConfig.for_model(model_type, **settings)
+    except StrictDataclassError as error:
+        raise ValueError(f"backbone: got a configuration with {' '.join(str(error).split())}"
+                         ) from error  # fmt: skip
     except ValueError as error:
         raise ValueError(
             f"backbone: got a configuration with model_type = {model_type!r}, which this "
@@ -159,15 +182,11 @@ def _set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
     if dropout is not None:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not hasattr(config, name):
-                raise _Unsupported(
+                raise ValueError(
                     f"encoder_dropout: a configuration of {config.model_type} has no {name}; "
                     "leave encoder_dropout out"
                 )
             setattr(config, name, dropout)
-
-
-class _Unsupported(ValueError):
-    """An encoder that loads but cannot stand here."""
 
 
 def _options(config: PreTrainedConfig, name: str) -> dict[str, Any]:
@@ -175,12 +194,12 @@ def _options(config: PreTrainedConfig, name: str) -> dict[str, Any]:
     model_class: Any = MODEL_MAPPING.get(type(config), None)
     one_encoder = inspect.isclass(model_class) and not config.is_encoder_decoder
     if not one_encoder or not hasattr(config, "max_position_embeddings"):
-        raise _Unsupported(
+        raise ValueError(
             f"backbone: got {name!r} ({config.model_type}), which is not an encoder of BERT's "
             "architecture; give one, such as bert-base-uncased"
         )
     if config.pad_token_id != 0:
-        raise _Unsupported(
+        raise ValueError(
             f"backbone: got {name!r}, whose padding token is {config.pad_token_id}; reviews are "
             "padded with 0 here, as BERT's are; give an encoder with pad_token_id = 0"
         )

@@ -181,17 +181,20 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def build(architecture: str, **arguments: Any) -> Classifier:
-    """The classifier of that name, freshly initialised.
+    """The classifier of that name, freshly initialised. Errors as `check_arguments`'."""
+    check_arguments(architecture, arguments)
+    return ARCHITECTURES[architecture].builder(**arguments)
 
-    `ValueError` for an unknown name or argument, a missing one, or a value that is not allowed.
-    """
+
+def check_arguments(architecture: str, arguments: dict[str, Any]) -> None:
+    """`ValueError` for an unknown name or argument, a missing one, or a value that is not allowed;
+    builds nothing."""
     if architecture not in ARCHITECTURES:
         raise ValueError(
             f"architecture: got {architecture!r}{_closest(architecture, ARCHITECTURES)}; "
             f"allowed are {', '.join(ARCHITECTURES)}"
         )
-    entry = ARCHITECTURES[architecture]
-    known = entry.arguments
+    known = ARCHITECTURES[architecture].arguments
     for name, value in arguments.items():
         if name not in known:
             raise ValueError(
@@ -202,7 +205,6 @@ def build(architecture: str, **arguments: Any) -> Classifier:
     for name, parameter in known.items():
         if parameter.default is inspect.Parameter.empty and name not in arguments:
             raise ValueError(f"argument {name!r} of {architecture} is missing; give one")
-    return entry.builder(**arguments)
 
 
 def _closest(given: str, allowed: Any) -> str:

@@ -86,7 +86,9 @@ class MultiHeadedAttention(nn.Module):
         # `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
         real = None if mask is None else (mask != 0)[:, None, None, :]  # (B, 1, 1, T)
         if _products_train_faster(queries):
-            attended = attention_by_products(queries, keys, values, real)
+            attended = attention_by_products(
+                queries, keys, values, real, 1 / math.sqrt(self.head_size)
+            )
         else:
             attended = F.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=real, scale=1 / math.sqrt(self.head_size)
@@ -115,10 +117,10 @@ def _products_train_faster(queries: Tensor) -> bool:
 
 
 def attention_by_products(
-    queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None
+    queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None, scale: float
 ) -> Tensor:
     """What `F.scaled_dot_product_attention` makes of them; `real` (B, 1, 1, T) of bool."""
-    scores = (queries / math.sqrt(queries.shape[3])) @ keys.transpose(2, 3)  # (B, heads, Q, T)
+    scores = (queries * scale) @ keys.transpose(2, 3)  # (B, heads, Q, T)
     if real is None:
         return scores.softmax(3) @ values
     # Added, and the empty reviews' zeros put on the result: the backward of a `masked_fill` would

@@ -207,7 +207,11 @@ def parse(raw: dict[str, Any]) -> Config:
             "distill.teacher=FOLDER"
         )
     if config.model.architecture == "bert" and config.data.tokenizer is None:
-        config.data.tokenizer = config.model.arguments.get("backbone")  # its own, no other fits
+        backbone = config.model.arguments.get("backbone")
+        if isinstance(backbone, dict):
+            raise ValueError("data.tokenizer: the backbone is a configuration, and has none; give "
+                             "a folder or a hub name")  # fmt: skip
+        config.data.tokenizer = backbone if isinstance(backbone, str) else None  # no other fits it
     return config
 
 
@@ -249,9 +253,12 @@ def differences(left: Config, right: Config) -> list[str]:
     ]
 
 
-def _read_experiment(name: str) -> dict[str, Any]:
-    """YAML to dictionary; `extends: NAME or FILE` lays a file over another one, key by key."""
+def _read_experiment(name: str, over: tuple[str, ...] = ()) -> dict[str, Any]:
+    """YAML to dictionary; `extends: NAME or FILE` lays a file over another one, key by key. `over`
+    are those that it is laid under."""
     path = Path(name)
+    if name in over:
+        raise ValueError(f"--experiment {over[0]}: extends itself ({' -> '.join((*over, name))})")
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ValueError(f"--experiment {name}: no such file")
@@ -270,9 +277,12 @@ def _read_experiment(name: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ValueError(f"--experiment {name}: expected keys such as model, data and train")
     base = raw.pop("extends", None)
+    if not isinstance(base, str | None):
+        raise ValueError(f"--experiment {name}: extends: got {base!r}; give a name or a .yaml file")
     if base:
         beside = path.parent / base  # a file is looked for beside the one that extends it
-        raw = _merge(_read_experiment(str(beside) if beside.suffix else base), raw)
+        below = _read_experiment(str(beside) if beside.suffix else base, (*over, name))
+        raw = _merge(below, raw)
     return raw | {"experiment": path.stem if path.suffix in (".yaml", ".yml") else name}
 
 

@@ -64,25 +64,67 @@ def empty(folder: Path) -> None:
             path.unlink()
 
 
-def prepare_folder(
-    config: Config, output: Path, restart: bool, accelerator: Accelerator | None = None
+def check_folder(
+    output: Path, restart: bool, changed: Callable[[Path], list[str]]
 ) -> dict[str, Any] | None:
-    """Make the run's folder, or check that it is of this configuration. A finished run's result.
+    """A finished run's result, None where there is something to do; changes nothing.
 
-    The main process decides and tells the others, which need not see its disk.
+    Args:
+        changed: the settings that differ from a stored `config.yaml`.
 
     Raises:
         ValueError: the folder holds a run of other settings, or something that is not a run.
     """
-    if accelerator is None:
-        return _prepare(config, output, restart, 1, torch.device("cpu"))
-    decided: list[dict[str, Any] | None] = [None]
-    if accelerator.is_main_process:
-        processes, device = accelerator.num_processes, accelerator.device
-        decided = [_prepare(config, output, restart, processes, device)]
-    broadcast_object_list(decided)
+    stored, result = output / "config.yaml", output / "result.json"
+    if not stored.is_file():
+        refuse_strangers(output)
+    elif restart:
+        return None
+    elif is_begun(output) and (different := changed(stored)):
+        raise ValueError(
+            f"--output {output} holds a run of other settings ({'; '.join(different)}); give "
+            "another folder, or --restart to replace it"
+        )
+    if result.is_file():
+        return dict(json.loads(result.read_text(encoding="utf-8")))
+    return None
+
+
+def begin_folder(output: Path, restart: bool, config: str, facts: dict[str, Any]) -> None:
+    """Makes it the run's, once nothing can be refused any more: with `restart` what it held is gone
+    from here on. `config` is the text of `config.yaml`, by which it is known as a run's."""
+    if restart and (output / "config.yaml").is_file():
+        empty(output)
     output.mkdir(parents=True, exist_ok=True)
+    write_whole(output / "config.yaml", config)
+    write_whole(output / "environment.json", json.dumps(facts, indent=1))
+
+
+def check_run(
+    config: Config, output: Path, restart: bool, accelerator: Accelerator | None = None
+) -> dict[str, Any] | None:
+    """`check_folder` for a run of this configuration. The main process decides and tells the
+    others, which need not see its disk."""
+    decided: list[dict[str, Any] | None] = [None]
+    if accelerator is None or accelerator.is_main_process:
+        decided = [check_folder(output, restart, lambda stored: _changed(config, stored))]
+    if accelerator is not None:
+        broadcast_object_list(decided)
     return decided[0]
+
+
+def begin_run(
+    config: Config, output: Path, restart: bool, accelerator: Accelerator | None = None
+) -> None:
+    """`begin_folder` for a run of this configuration, by the main process before the others."""
+    processes = accelerator.num_processes if accelerator else 1
+    device = accelerator.device if accelerator else torch.device("cpu")
+    if accelerator is None or accelerator.is_main_process:
+        facts = environment(device, processes, config.train.seed, sys.orig_argv)
+        begin_folder(output, restart, dump(config), facts)
+    if accelerator is not None:
+        accelerator.wait_for_everyone()
+        output.mkdir(parents=True, exist_ok=True)  # on another machine's disk
 
 
 def is_begun(output: Path) -> bool:
@@ -110,32 +152,6 @@ def refuse_strangers(output: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _prepare(
-    config: Config, output: Path, restart: bool, processes: int, device: torch.device
-) -> dict[str, Any] | None:
-    stored, result = output / "config.yaml", output / "result.json"
-    if restart and stored.is_file():
-        empty(output)
-    if stored.is_file():
-        _check_same(config, stored)
-    else:
-        refuse_strangers(output)
-    if result.is_file():
-        return dict(json.loads(result.read_text(encoding="utf-8")))
-    output.mkdir(parents=True, exist_ok=True)
-    write_whole(stored, dump(config))
-    facts = environment(device, processes, config.train.seed, sys.orig_argv)
-    write_whole(output / "environment.json", json.dumps(facts, indent=1))
-    return None
-
-
-def _check_same(config: Config, stored: Path) -> None:
-    if not is_begun(stored.parent):
-        return
+def _changed(config: Config, stored: Path) -> list[str]:
     other = parse(yaml.safe_load(stored.read_text(encoding="utf-8")))
-    changed = [d for d in differences(other, config) if d.split(":")[0] not in _FREE]
-    if changed:
-        raise ValueError(
-            f"--output {stored.parent} holds a run of other settings ({'; '.join(changed)}); give "
-            "another folder, or --restart to replace it"
-        )
+    return [d for d in differences(other, config) if d.split(":")[0] not in _FREE]

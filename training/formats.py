@@ -211,6 +211,8 @@ def _json_object(line: bytes, place: Place, offset: int) -> dict[str, Any]:
         row = json.loads(line)
     except UnicodeDecodeError as error:
         raise place.error(offset, "any", f"byte 0x{line[error.start]:02x}", "UTF-8") from None
+    except RecursionError:
+        raise place.error(offset, "any", "too deeply nested", "a JSON object a line") from None
     except json.JSONDecodeError as error:
         found = f"{line[:40].decode('utf-8', 'replace')!r} ({error.msg})"  # may cut a character
         raise place.error(offset, "any", found, "a JSON object a line") from None

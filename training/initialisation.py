@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from models.transformer import PostNormAttentionBlock, Transformer
@@ -158,14 +158,17 @@ def _read(source: str, key: str, wanted: list[str]) -> list[Tensor]:
         path = fetch(source, "model.safetensors",
                      f"{key}={source}: no folder with model.safetensors",
                      "give a folder")  # fmt: skip
-    with safe_open(path, framework="pt") as file:
-        # with a prefix, such as `bert.`, where a whole model was saved
-        full = {name: next((k for k in file.keys() if f".{k}".endswith(f".{name}")), None)  # noqa: SIM118
-                for name in wanted}  # fmt: skip
-        absent = [name for name, there in full.items() if there is None]
-        if absent:
-            raise ValueError(
-                f"{key}={source}: no {absent[0]} in it; give an encoder of BERT's architecture, "
-                "with as many blocks as the model has at least"
-            )
-        return [file.get_tensor(full[name]).float() for name in wanted]
+    try:
+        with safe_open(path, framework="pt") as file:
+            # with a prefix, such as `bert.`, where a whole model was saved
+            full = {name: next((k for k in file.keys() if f".{k}".endswith(f".{name}")), None)  # noqa: SIM118
+                    for name in wanted}  # fmt: skip
+            absent = [name for name, there in full.items() if there is None]
+            if absent:
+                raise ValueError(
+                    f"{key}={source}: no {absent[0]} in it; give an encoder of BERT's "
+                    "architecture, with as many blocks as the model has at least"
+                )
+            return [file.get_tensor(full[name]).float() for name in wanted]
+    except SafetensorError as error:  # such as what git leaves where its large files are not there
+        raise ValueError(f"{key}={source}: {path} is no whole safetensors file ({error})") from None

@@ -17,7 +17,7 @@ from training.best import measure_best
 from training.config import Config, as_dict, flatten
 from training.data import ReviewData, load_data
 from training.distillation import check_teacher, teacher_logits, with_unlabelled
-from training.folder import alone, prepare_folder, write_result
+from training.folder import alone, begin_run, check_run, write_result
 from training.initialisation import initialise_blocks, initialise_embeddings, scale_drawn
 from training.launch import check_environment, check_processes, ignored_accumulation
 from training.loop import Trainer, make_optimizer
@@ -51,7 +51,7 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     progress = Progress(accelerator.is_main_process)
     if ignored := ignored_accumulation():
         progress.say(ignored)
-    done = prepare_folder(config, output, restart, accelerator)
+    done = check_run(config, output, restart, accelerator)
     if done:
         progress.say(f"already finished: {output / 'result.json'} (--restart trains it again)")
         return done
@@ -78,6 +78,7 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     trainer = _trainer(config, output, accelerator, progress, data, model, arguments)
     if config.distill.teacher is not None:
         _take_lessons(trainer, data)
+    begin_run(config, output, restart, accelerator)
     trainer.resume()
     trainer.state.data_seconds += data_seconds
     _start_tracker(config, accelerator, trainer.state.step)
@@ -151,15 +152,21 @@ def model_arguments(config: Config, data: ReviewData) -> dict[str, Any]:
 
 def _check_model(config: Config) -> None:
     """Builds the model once without storage, so that a mistyped setting is told before millions of
-    reviews are read, and not after. A pretrained encoder's files say what it is: it is not built.
+    reviews are read, and not after. Of a pretrained encoder the configuration is read instead.
 
     Raises:
         ValueError: an unknown architecture or argument, or a value that is not allowed.
     """
-    if config.model.architecture == "bert":
+    architecture, arguments = config.model.architecture, config.model.arguments
+    if architecture == "bert":
+        from models.pretrained import backbone_config  # imports transformers
+
+        registry.check_arguments(architecture, arguments)
+        if isinstance(arguments["backbone"], str):
+            backbone_config(arguments["backbone"], arguments.get("encoder_dropout"))
         return
-    arguments = {"vocabulary_size": 1000} | config.model.arguments
-    bundle.empty_model({"architecture": config.model.architecture, "arguments": arguments})
+    arguments = {"vocabulary_size": 1000} | arguments
+    bundle.empty_model({"architecture": architecture, "arguments": arguments})
 
 
 def _check_fit(config: Config, data: ReviewData, model: Classifier) -> None:

@@ -190,14 +190,19 @@ def _hub(name: str) -> Source:
             f"({type(error).__name__}: {reason}); give a local folder in the hub's layout, "
             "a file, or embedded"
         ) from error
-    names = {split: _SPLIT_NAME.match(split) for split in loaded}
+    found: dict[str, list[str]] = {}
+    for split in loaded:
+        if match := _SPLIT_NAME.match(split):
+            found.setdefault(_SPLIT_OF.get(match[1].lower(), "validation"), []).append(split)
+    if not found:
+        raise ValueError(f"{name}: no train, validation or test split; found {', '.join(loaded)}")
     splits = {}
-    for split, match in names.items():
-        if match:
-            ours = _SPLIT_OF.get(match[1].lower(), "validation")
-            splits[ours] = _hub_split(name, split, loaded[split])
-    if not splits:
-        raise ValueError(f"{name}: no train, validation or test split; found {', '.join(names)}")
+    for ours, theirs in found.items():
+        if len(theirs) > 1 and ours not in theirs:
+            raise ValueError(f"{name}: several splits may be for {ours} ({', '.join(theirs)}); "
+                             "save the one that is meant to a file, and give that")  # fmt: skip
+        split = ours if ours in theirs else theirs[0]
+        splits[ours] = _hub_split(name, split, loaded[split])
     return Source(name, name.split("/")[-1], "hub", splits)
 
 
@@ -265,11 +270,12 @@ def _refuse_empty(where: str, rows: int) -> None:
 
 
 def unique_names(sources: Sequence[Source]) -> list[str]:
-    """The sources' names, with -2, -3 and so on where several share one."""
+    """The sources' names, with -2, -3 and so on where several share one, or where it is that of the
+    validation split, beside which a test set's figures are kept."""
     names: list[str] = []
     for source in sources:
         name, number = source.name, 2
-        while name in names:
+        while name in names or name == "validation":
             name, number = f"{source.name}-{number}", number + 1
         names.append(name)
     return names

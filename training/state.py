@@ -72,6 +72,10 @@ def save_state(folder: Path, state: TrainState, model: nn.Module, optimizer: Opt
     write_tensors(_model_tensors(model), partial / "model.safetensors")
     write_tensors(_optimizer_tensors(optimizer), partial / "optimizer.safetensors")
     (partial / "state.json").write_text(json.dumps(asdict(state), indent=1))
+    for path in (*partial.iterdir(), partial):  # on the disk before those that it replaces go
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
     partial.rename(final)
     for old in _complete(folder)[:-1]:
         shutil.rmtree(old)

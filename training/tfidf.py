@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from training.config import Config
 from training.data import ReviewData, TokenTable, load_data
 from training.evaluation import write_predictions
-from training.folder import alone, prepare_folder, write_result
+from training.folder import alone, begin_run, check_run, write_result
 from training.history import History
 from training.measure import MemoryMeter, device_name
 from training.metrics import Metrics, evaluate_logits
@@ -42,10 +42,11 @@ def run_tfidf(config: Config, output: Path, restart: bool = False) -> dict[str, 
         name, known = sorted(unknown)[0], ", ".join(_ARGUMENTS)
         raise ValueError(f"model.arguments.{name}: tfidf takes {known}")
     progress = Progress()
-    if done := prepare_folder(config, output, restart):
+    if done := check_run(config, output, restart):
         progress.say(f"already finished: {output / 'result.json'} (--restart trains it again)")
         return done
     data = load_data(config.data, progress)
+    begin_run(config, output, restart)
     data_seconds = time.perf_counter() - began
     memory = MemoryMeter(torch.device("cpu"))
     arguments = _ARGUMENTS | config.model.arguments

@@ -166,6 +166,26 @@ def test_a_failed_rename_puts_the_previous_bundle_back(
     assert load(tmp_path / "best").model.head.bias.tolist() == [1, 1]
 
 
+def test_one_that_reads_between_the_renames_does_not_stop_a_save(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(make(seed=1), tmp_path / "best")
+    rename, read = Path.rename, []
+
+    def reads_meanwhile(self: Path, target: Path) -> Path:
+        moved = rename(self, target)
+        if target.name == ".best.previous" and len(read) < 2:
+            read.append(load(tmp_path / "best").model.head.bias.tolist())
+        return moved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", reads_meanwhile)
+        save(make(seed=2), tmp_path / "best")
+    assert read == [[1, 1], [1, 1]]
+    assert load(tmp_path / "best").model.head.bias.tolist() == [2, 2]
+    assert os.listdir(tmp_path) == ["best"]
+
+
 def test_a_process_killed_between_the_renames_loses_nothing(make: Any, tmp_path: Path) -> None:
     save(make(seed=1), tmp_path / "best")
     (tmp_path / "best").rename(tmp_path / ".best.previous")  # where such a kill leaves it

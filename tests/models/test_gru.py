@@ -175,6 +175,22 @@ def test_a_result_changed_in_place_is_not_differentiated_silently() -> None:
         outputs.sum().backward()
 
 
+def test_the_last_state_is_no_view_of_the_outputs() -> None:
+    gru = GRU(5, 4)
+    with torch.no_grad():
+        outputs, last = gru(*batch(2, 3, gru))
+        kept = last.clone()
+        outputs.zero_()
+    assert torch.equal(last, kept)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4), (2, 4), (2, 2, 4), (1, 2, 5)])
+def test_a_state_of_another_shape_is_refused_and_not_broadcast(shape: tuple[int, ...]) -> None:
+    gru = GRU(5, 4)
+    with pytest.raises(ValueError, match=r"hidden_states: got .*; give \(1, 2, 4\)"):
+        gru(torch.zeros(2, 3, 5), torch.zeros(shape))
+
+
 def test_parameters_have_their_names_and_shapes() -> None:
     shapes = {name: tuple(parameter.shape) for name, parameter in GRU(5, 4).named_parameters()}
     assert shapes == {

@@ -1,5 +1,6 @@
 """The pretrained encoder: a tiny one made here, and the real one where its folder is."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,25 @@ def test_weights_that_lack_tensors_are_refused(folder: str, tmp_path: Path) -> N
     (tmp_path / "model.safetensors").symlink_to(Path(folder) / "model.safetensors")
     with pytest.raises(ValueError, match=r"weights lack 16 tensors.*encoder.layer.2"):
         PretrainedEncoder(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\n", b""])
+def test_weights_that_git_kept_elsewhere_are_one_line(content: bytes, tmp_path: Path) -> None:
+    BertConfig(**CONFIG).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be loaded") as caught:
+        PretrainedEncoder(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_field_of_another_type_is_one_line(folder: str, tmp_path: Path) -> None:
+    wrong = BertConfig(**CONFIG).to_dict() | {"hidden_size": "wide"}
+    (tmp_path / "config.json").write_text(json.dumps(wrong))
+    (tmp_path / "model.safetensors").symlink_to(Path(folder) / "model.safetensors")
+    for given in (str(tmp_path), wrong):
+        with pytest.raises(ValueError, match="'hidden_size'") as caught:
+            PretrainedEncoder(given)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_missing_folder_says_what_is_needed(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_attention_by_products_equals_torchs(lengths: list[int] | None, ragged_b
     tensors = [torch.randn(4, 2, 9, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     mask = None if lengths is None else ragged_batch(lengths, steps=9)[1]
     real = None if mask is None else (mask != 0)[:, None, None, :]
-    found = attention_by_products(*tensors, real)
+    found = attention_by_products(*tensors, real, tensors[0].shape[3] ** -0.5)
     wanted = F.scaled_dot_product_attention(*tensors, attn_mask=real)
     torch.testing.assert_close(found, wanted, **EXACT)
     factors = torch.randn_like(found)

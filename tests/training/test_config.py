@@ -108,6 +108,22 @@ def test_bert_has_its_own_tokenizer_unless_told_otherwise() -> None:
     assert told.data.tokenizer == "./other"
 
 
+def test_a_backbone_without_files_has_no_tokenizer_and_says_so() -> None:
+    with pytest.raises(ValueError, match=r"data\.tokenizer: the backbone is a configuration"):
+        load_experiment("6-bert-finetuned", ["model.arguments.backbone={model_type: bert}"])
+    assert load_experiment("6-bert-frozen", ["model.arguments.backbone=12"]).data.tokenizer is None
+
+
+def test_a_file_that_extends_itself_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(ValueError, match=r"a\.yaml: extends itself \(.*b\.yaml -> .*a\.yaml\)"):
+        load_experiment(str(tmp_path / "a.yaml"))
+    (tmp_path / "c.yaml").write_text("extends: 3\n")
+    with pytest.raises(ValueError, match=r"c\.yaml: extends: got 3; give a name"):
+        load_experiment(str(tmp_path / "c.yaml"))
+
+
 def test_an_unknown_experiment_names_the_closest() -> None:
     with pytest.raises(ValueError, match="did you mean 3-transformer"):
         load_experiment("3-transformr")

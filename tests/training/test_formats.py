@@ -154,6 +154,7 @@ BAD = {
     "half.jsonl": (b'{"label": 1, "content": "aaaaaaaaaaaaaa\xc3\xa9', "line 1.*a JSON object"),
     "cut.jsonl": (b'{"label": 1, "content": "a"}\n{"lab', "line 2.*expected a JSON object a line"),
     "bytes.jsonl": (b'{"label": 1, "content": "\xff"}\n', "line 1.*byte 0xff; expected UTF-8"),
+    "deep.jsonl": (b'{"label": ' + b"[" * 100_000, "line 1.*too deeply nested; expected a JSON"),
     "blank.jsonl": (
         b'{"label": 1, "content": "a"}\n\n{"label": 1, "content": "a"}\n',
         "line 2 is blank",

@@ -130,12 +130,15 @@ def test_a_distilled_experiment_without_a_teacher_says_which_flag(tmp_path: Path
         ("model.architecture=nope", "architecture: got 'nope'"),
         ("model.arguments.pooling=nope", "pooling"),
         ("model.arguments.hidden=8", "argument 'hidden' is not one of"),
+        ("model.arguments.frozn=true", "argument 'frozn' is not one of bert's"),
+        ("model.arguments.backbone=/no/encoder", "backbone: got '/no/encoder', which cannot be"),
     ],
 )
 def test_a_mistyped_model_is_told_before_any_review_is_read(
     setting: str, said: str, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     monkeypatch.setattr(run_module, "load_data", lambda *_: pytest.fail("data was read"))
-    status, _, error = _main(capsys, "--experiment", "demo", "--output", str(tmp_path / "run"),
-                             "--set", setting)  # fmt: skip
+    experiment = "6-bert-finetuned" if "bert" in said or "backbone" in said else "demo"
+    status, _, error = _main(capsys, "--experiment", experiment, "--output", str(tmp_path / "run"),
+                             "--set", setting, "data.tokenizer=x")  # fmt: skip
     assert status == 2 and said in error and len(error.strip().splitlines()) <= 2

@@ -16,6 +16,7 @@ from torch.optim import AdamW
 
 from models import bundle
 from models.files import exclusive
+from training.__main__ import main
 from training.state import TrainState, load_state, save_state
 
 TIMED = ("seconds", "reviews_per_second", "tokens_per_second", "memory_bytes")
@@ -185,6 +186,24 @@ def test_a_mistyped_source_does_not_spoil_the_folder(tmp_path: Path, train) -> N
     assert wrong.returncode == 2 and "embeded:400" in wrong.stderr
     train(run, "train.epochs=1")
     assert (run / "result.json").exists()
+
+
+@pytest.mark.parametrize("architecture", ["gru-encoder", "tfidf"])
+def test_restarting_with_a_mistake_loses_nothing(
+    architecture: str, tmp_path: Path, small, capsys
+) -> None:
+    run = tmp_path / "run"
+    model = [f"model.architecture={architecture}", "train.epochs=1"]
+    if architecture == "tfidf":
+        model += ["model.arguments={}"]
+    call = small(run, *model)
+    assert main(call) == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for wrong in (["--data", str(tmp_path / "none.csv")], ["--set", "data.test_fraction=7"]):
+        assert main([*call, *wrong, "--restart"]) == 2
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert main([*call, "--restart"]) == 0
+    assert "already finished" not in capsys.readouterr().err
 
 
 def test_a_diverging_run_says_so_and_what_to_change(tmp_path: Path, train) -> None:

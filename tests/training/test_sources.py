@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from training import embedded
-from training.sources import open_source, read, unique_names
+from training.sources import Source, open_source, read, unique_names
 
 
 def _write(path: Path, *reviews: tuple[int, str]) -> Path:
@@ -94,6 +94,29 @@ def test_a_hub_set_is_read_through_datasets(monkeypatch: pytest.MonkeyPatch) -> 
     assert source.name == "reviews" and list(source.splits) == ["train", "test"]
     (stretch,) = source.splits["train"].read("title+content")
     assert stretch.texts == ["Good\nyes", "Bad\nno"] and stretch.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("there", "train"),
+    [(["train_big", "train_small"], None), (["train", "train_small"], "train"),
+     (["train_sft"], "train_sft")],
+)  # fmt: skip
+def test_of_several_splits_of_a_hub_set_the_exact_one_is_taken_or_none(
+    there: list[str], train: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {name: datasets.Dataset.from_dict({"label": [1], "content": [name]}) for name in there}
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: datasets.DatasetDict(made))
+    if train is None:
+        with pytest.raises(ValueError, match=r"may be for train \(train_big, train_small\); save"):
+            open_source("owner/reviews")
+        return
+    (stretch,) = open_source("owner/reviews").splits["train"].read("content")
+    assert stretch.texts == [train]
+
+
+def test_no_test_set_takes_the_name_of_the_validation_split() -> None:
+    named = [Source("x", name, "file", {}) for name in ("validation", "a", "validation")]
+    assert unique_names(named) == ["validation-2", "a", "validation-3"]
 
 
 def test_a_hub_out_of_reach_gives_one_line_with_what_works_instead(

@@ -23,7 +23,7 @@ from torch.optim import AdamW, Optimizer
 from models.files import write_whole
 from training.batches import epoch_plan
 from training.fingerprint import check_same
-from training.folder import alone, empty, is_begun, refuse_strangers
+from training.folder import alone, begin_folder, check_folder
 from training.history import History
 from training.interrupt import Interruption
 from training.launch import check_environment
@@ -57,11 +57,15 @@ def run_masked(config: MaskedConfig, output: Path, restart: bool = False) -> dic
         raise ValueError("--task mlm trains in one process; start it without accelerate launch, or "
                          "with --num_processes 1")  # fmt: skip
     progress = Progress()
-    done = _prepare(config, output, restart)
+    done = check_folder(output, restart, lambda stored: differences(stored, config))
     if done is not None:
         progress.say(f"already finished: {output / 'result.json'} (--restart trains it again)")
         return done
     trainer = _MaskedTrainer(config, output, accelerator, progress)
+    text = yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True)
+    facts = environment(torch.device("cpu"), 1, config.seed, sys.orig_argv)
+    begin_folder(output, restart, text, facts)
+    trainer.resume()
     trainer.train()
     validation = trainer.validate()
     result: dict[str, Any] = {
@@ -107,14 +111,12 @@ class _MaskedTrainer:
         self.steps_per_epoch = math.ceil(len(self.train_rows) / config.batch_size)
         self.total_steps = self.steps_per_epoch * config.epochs
         self.lengths = self.pieces.lengths[self.train_rows]
-        self.state = self._resume()
+        self.state = TrainState()
         self._plan: tuple[int, list[NDArray[np.int64]]] = (-1, [])
         self.history = History(output / "history.jsonl", enabled=True)
-        self.history.cut(self.state.history_bytes)
-        if self.state.step:
-            progress.say(f"resuming after step {self.state.step} of {self.total_steps}")
 
-    def _resume(self) -> TrainState:
+    def resume(self) -> None:
+        """Go back to the newest saved state, where there is one, and cut the history to it."""
         folder, now = self.output / "state", self.pieces.fingerprint()
         found = peek_state(folder)
         if found is not None:
@@ -122,9 +124,11 @@ class _MaskedTrainer:
             if unchecked := check_same(found.trained_on, now, f"--output {self.output}"):
                 self.progress.say(unchecked)
             found = load_state(folder, self.objective, self.optimizer)
-        state = found or TrainState()
-        state.trained_on = now
-        return state
+        self.state = found or TrainState()
+        self.state.trained_on = now
+        self.history.cut(self.state.history_bytes)
+        if self.state.step:
+            self.progress.say(f"resuming after step {self.state.step} of {self.total_steps}")
 
     def train(self) -> None:
         """All steps that are left."""
@@ -237,26 +241,3 @@ def _data(config: MaskedConfig, progress: Progress) -> tuple[Tokenizer, Pieces]:
 def _optimizer(config: MaskedConfig, objective: MaskedObjective) -> Optimizer:
     return AdamW(objective.parameters(), lr=config.learning_rate,
                  weight_decay=config.weight_decay, fused=True)  # fmt: skip
-
-
-def _prepare(config: MaskedConfig, output: Path, restart: bool) -> dict[str, Any] | None:
-    """Make the folder, or check that it is of this run; the result of a finished one."""
-    stored, result = output / "config.yaml", output / "result.json"
-    if restart and stored.is_file():
-        empty(output)
-    if stored.is_file():
-        if is_begun(output) and (changed := differences(stored, config)):
-            raise ValueError(
-                f"--output {output} holds a run of other settings ({'; '.join(changed)}); give "
-                "another folder, or --restart to replace it"
-            )
-        if result.is_file():
-            return dict(json.loads(result.read_text(encoding="utf-8")))
-    else:
-        refuse_strangers(output)
-    output.mkdir(parents=True, exist_ok=True)
-    # first: by it a folder is known as a run's, whenever it is killed
-    write_whole(stored, yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True))
-    facts = environment(torch.device("cpu"), 1, config.seed, sys.orig_argv)
-    write_whole(output / "environment.json", json.dumps(facts, indent=1))
-    return None

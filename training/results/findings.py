@@ -108,17 +108,23 @@ def _best_on(group: Sequence[Run], test: str, domain: str) -> Finding:
             f"`{best.label}` {'is best with' if len(having) > 1 else 'reached'} "
             f"{percent(accuracy['value'])} (95% interval {percent(accuracy['low'])} to "
             f"{percent(accuracy['high'])})")  # fmt: skip
-    against = {}
+    against, apart = {}, []
     for run in having:
         outcome = compare("best", run, best, test) if run is not best else ""
         if isinstance(outcome, Comparison):
             against[run.label] = {
                 "difference": outcome.difference, "low": outcome.low, "high": outcome.high
             }  # fmt: skip
+        elif run is not best:
+            apart.append(run.label)
     alike = [label for label, its in against.items() if its["low"] <= 0]
-    if against:
-        text += (f"; on the same rows it cannot be told from {listed(alike)}" if alike
-                 else "; the interval of its lead over every other run is above 0")  # fmt: skip
+    if alike:
+        text += f"; on the same rows it cannot be told from {listed(alike)}"
+    elif against:
+        every = "every other run on the same rows" if apart else "every other run"
+        text += f"; the interval of its lead over {every} is above 0"
+    if apart:
+        text += f"; not compared, since its rows are others: {listed(apart)}"
     evidence = {"test": test, "n": stated["n"], "confidence": CONFIDENCE, "best": best.label,
                 "accuracy": accuracy, "against": against, "not_told_apart": alike,
                 "seen_without_labels": _seen(group, test)}  # fmt: skip

@@ -129,7 +129,8 @@ def table_order(run: Run) -> tuple[Any, ...]:
 
 
 def without_reports(folders: Sequence[Path]) -> list[Path]:
-    """The folders but those of reports about runs, which `runs/*` names too; each is said.
+    """The folders but those of reports about runs and of masked language models, which `runs/*`
+    names too; each is said.
 
     Raises:
         ValueError: nothing is left.
@@ -139,11 +140,22 @@ def without_reports(folders: Sequence[Path]) -> list[Path]:
         names = {name for name in (*_OF_A_RUN, *_OF_A_REPORT) if (folder / name).is_file()}
         if names and names.isdisjoint(_OF_A_RUN):
             print(f"{folder}: a report, no run: left out", file=sys.stderr)
+        elif _is_masked(folder):
+            print(f"{folder}: a masked language model, no classifier: left out", file=sys.stderr)
         else:
             kept.append(folder)
     if not kept:
-        raise ValueError("only reports were given; give run folders, such as runs/1-gru")
+        raise ValueError("no run of a classifier was given; give folders such as runs/1-gru")
     return kept
+
+
+def _is_masked(folder: Path) -> bool:
+    """Whether `--task mlm` trained or trains there."""
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False  # whatever it is, reading it as a run will say
+    return isinstance(config, dict) and "model" not in config and "mask_probability" in str(config)
 
 
 def read_run(folder: Path) -> Run:

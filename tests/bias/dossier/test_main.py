@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from tokenizers import Tokenizer
@@ -16,6 +17,7 @@ from tokenizers.models import WordLevel
 from bias.dossier.__main__ import main
 from bias.dossier.failures import LONGEST, shortened
 from models import bundle, registry
+from training.mlm.config import as_dict, masked_config
 
 MakeRun = Callable[..., Path]
 FILES = {"dossier.html", "dossier.md", "dossier.json", "pareto_front.png", "reliability.png",
@@ -87,6 +89,15 @@ def test_reports_among_the_runs_are_left_out(
     for given in ([run], [run, output]):  # the second time as `runs/*` names them
         assert main([*map(str, given), "--output", str(output), "--no-texts"]) == 0
     assert f"{output}: a report, no run: left out" in capsys.readouterr().err
+    masked = tmp_path / "mlm"
+    masked.mkdir()
+    (masked / "config.yaml").write_text(yaml.safe_dump(as_dict(masked_config([]))))
+    (masked / "history.jsonl").write_text("")
+    for finished in (False, True):
+        if finished:
+            (masked / "result.json").write_text(json.dumps({"task": "mlm"}))
+        assert main([str(run), str(masked), "--output", str(output), "--no-texts"]) == 0
+        assert f"{masked}: a masked language model, no classifier" in capsys.readouterr().err
     assert main([str(output), "--output", str(output)]) == 2
     assert "only reports were given" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,8 +109,16 @@ def test_a_run_refused_for_its_data_leaves_the_settings_free(
     output = tmp_path / "run"
     assert main(_command(output, data=str(tmp_path / "none.txt"))[3:]) == 2
     assert "no such file" in capsys.readouterr().err
-    assert (output / "config.yaml").is_file()
+    assert not output.exists()
     assert main(_command(output, "--augment", "counterfactual", data="embedded:40")[3:]) == 0
+
+
+def test_restarting_with_a_mistake_loses_nothing(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert main([*_command(run, data=str(tmp_path / "none.txt"))[3:], "--restart"]) == 2
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_a_state_is_not_gone_on_with_on_other_texts(

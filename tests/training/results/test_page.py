@@ -166,6 +166,19 @@ def test_the_fastest_and_those_worth_their_time_are_found(write_run):
     assert evidence["not_beaten_in_both"] == ["1-gru", "3-transformer"]
 
 
+def test_the_best_on_a_test_set_does_not_lead_those_it_was_not_compared_with(write_run):
+    runs = read_runs([
+        write_run("a", experiment="a", number=None, accuracy=0.95, rows=1000),
+        write_run("b", experiment="b", number=None, accuracy=0.949, rows=900),
+        write_run("c", experiment="c", number=None, accuracy=0.60, rows=1000),
+    ])  # fmt: skip
+    said = [f.text for f in overview(runs) if "`a` is best with" in f.text]
+    assert said
+    for text in said:
+        assert "its lead over every other run on the same rows is above 0" in text
+        assert "not compared, since its rows are others: `b`" in text
+
+
 def test_the_best_on_a_test_set_names_those_it_cannot_be_told_from(write_run):
     runs = read_runs([
         write_run("1", accuracy=0.900),
