@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training import files
+from models import files
 from training.config import load_experiment
 from training.folder import begin_folder, begin_run, check_folder, check_run
 from training.mlm.config import as_dict, differences, masked_config

@@ -99,7 +99,7 @@ def test_reports_among_the_runs_are_left_out(
         assert main([str(run), str(masked), "--output", str(output), "--no-texts"]) == 0
         assert f"{masked}: a masked language model, no classifier" in capsys.readouterr().err
     assert main([str(output), "--output", str(output)]) == 2
-    assert "only reports were given" in capsys.readouterr().err
+    assert "no run of a classifier was given" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_said_with_its_command(make_run: MakeRun, tmp_path: Path) -> None:
