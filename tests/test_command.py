@@ -53,7 +53,11 @@ def test_ctrl_c_while_data_is_made_is_no_traceback(
     run = tmp_path / "run"
     given = [sys.executable, "-m", "training", "--experiment", "demo", "--output", str(run),
                "--data", "embedded:200000", "--set", f"data.cache_dir={tmp_path}"]  # fmt: skip
-    with subprocess.Popen(given, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        given, env=environment, stderr=subprocess.PIPE, text=True,
+        # a shell has its background jobs ignore it, and they their children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         until = time.monotonic() + 100
         while not list(tmp_path.glob("*.lock")) and time.monotonic() < until:
             time.sleep(0.05)  # until the vocabulary is made
