@@ -158,15 +158,19 @@ def backend_of(format_name: str) -> BackendKind:
 def is_exact(name: str) -> bool:
     """Whether the backend's arithmetic is the checkpoint's, so that its answers are the same; of a
     name that is not in the table too."""
-    kind = BACKENDS[name].format if name in BACKENDS else None
+    kind = _format_of(name)
     return kind is None or FORMATS[kind].gate.max_abs_difference is not None
 
 
 def artefact_sha256(folder: Path, name: str) -> str | None:
     """Of the artefact that the backend runs, by its certificate; None where it runs none."""
-    kind = BACKENDS[name].format if name in BACKENDS else None
+    kind = _format_of(name)
     entry = read_certificate(folder).get(FORMATS[kind].filename, {}) if kind else {}
     return entry.get("sha256")
+
+
+def _format_of(name: str) -> str | None:
+    return BACKENDS[name].format if name in BACKENDS else None
 
 
 def skips_padding(kind: BackendKind, config: dict[str, Any]) -> bool:

@@ -5,7 +5,6 @@ is there and cannot be read is the user's to mend, and stops. A record (`bias.do
 everything but the weights and artefacts, and instead what was found of these when it was made.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from bias.dossier.files import AUDIT, BENCHMARK, BUNDLE, read_json, read_record,
 from export.backends import BACKENDS, artefact_sha256, is_exact
 from export.certificate import CERTIFICATE, read_certificate, verify_artefact
 from export.formats import FORMATS
-from models.bundle import WEIGHTS
+from models.bundle import WEIGHTS, sha256
 from training.results.runs import Run, one_line
 
 _DESCRIBED = re.compile(r" on (?P<backend>[\w-]+)(?:, seed \d+)?, weights (?P<weights>[0-9a-f]+)$")
@@ -100,7 +99,7 @@ def _check_weights(run: Run, weights: str, there: bool) -> None:
         raise ValueError(f"{run.folder}: result.json is of weights {stated[:12]}, {BUNDLE} holds "
                          f"{weights[:12]}: two models; give the run as it was trained")  # fmt: skip
     path = run.folder / BUNDLE / WEIGHTS
-    if there and hashlib.sha256(path.read_bytes()).hexdigest() != weights:
+    if there and sha256(path) != weights:
         raise ValueError(f"{path}: has other bytes than config.json says; give the run as it was "
                          "trained")  # fmt: skip
 
