@@ -11,6 +11,9 @@ B batch, T steps, I input size, H hidden size, D directions. The gates are stack
 r, z, n.
 """
 
+from functools import partial
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -25,6 +28,31 @@ ELEMENTS_AHEAD = 2**17  # of states, over those steps
 # From so many elements a step on, tanh a = 2σ(2a) − 1 costs less on a CPU than torch's tanh, though
 # it is one operation more.
 WIDE = 2048
+
+_kernels: ModuleType | None = None
+
+
+def use(backend: str) -> None:
+    """Has every recurrence of this process, of tensors on a GPU, take its steps from now on by
+    "loop", PyTorch's operations, or "triton", one kernel for all steps.
+
+    Raises:
+        ValueError: another name, or no Triton here.
+    """
+    global _kernels
+    if backend not in ("loop", "triton"):
+        raise ValueError(f"recurrence={backend}: loop or triton")
+    try:
+        _kernels = import_module("models.triton_recurrence") if backend == "triton" else None
+    except ImportError as error:
+        raise ValueError(
+            f"recurrence=triton: {error}; it comes with PyTorch for CUDA, or: pip install triton"
+        ) from error
+
+
+def kernels_for(tensor: Tensor) -> ModuleType | None:
+    """The kernels, where they are wanted and run on this tensor's device."""
+    return _kernels if _kernels is not None and _kernels.takes(tensor) else None
 
 
 def unrolled(
@@ -89,10 +117,14 @@ def _forward(
     gates_ahead = gates.view(-1, directions, 3 * hidden)[..., : 2 * hidden].unbind(1)
     n_ahead = n.view(-1, directions, hidden).unbind(1)
     b_gates = torch.cat([b_i[:, : 2 * hidden] + b_h[:, : 2 * hidden], b_h[:, 2 * hidden :]], dim=1)
-    # Contiguous: else the product would transpose the matrix again at every step.
-    matrices = [w.t().contiguous() for w in w_h]  # (H, 3H) each
-    views = _views(gates, n)
-    wide = initial.device.type == "cpu" and initial.numel() >= WIDE
+    kernels = kernels_for(initial)
+    wide = not kernels and initial.device.type == "cpu" and initial.numel() >= WIDE
+    if kernels:
+        advance = partial(kernels.advance, gates=gates, n=n, w_h=w_h)
+    else:
+        # Contiguous: else the product would transpose the matrix again at every step.
+        matrices = [w.t().contiguous() for w in w_h]  # (H, 3H) each
+        advance = partial(_advance, views=_views(gates, n), matrices=matrices, wide=wide)
     scale = 2 if wide else 1  # of the candidate's argument
     for start in range(0, steps, chunk):
         x = inputs[:, start : start + chunk].reshape(directions, -1, width)  # (D, chunk · B, I)
@@ -101,7 +133,7 @@ def _forward(
         for x_d, gates_d, n_d, w_d in zip(x, gates_ahead, n_ahead, w_i, strict=True):
             gates_d[: len(x_d)].addmm_(x_d, w_d[: 2 * hidden].t())
             n_d[: len(x_d)].addmm_(x_d, w_d[2 * hidden :].t(), alpha=scale)
-        _advance(states[start : start + chunk + 1], views, matrices, wide)
+        advance(states[start : start + chunk + 1])
     return states, gates, n
 
 
@@ -217,7 +249,8 @@ def _backward(
 
     # The gradients of `states`: each step adds its own to the one before.
     state = torch.cat([torch.zeros_like(states[:1]), grad])  # (T + 1, B, D, H)
-    _retreat(state, z, gates, w_h)
+    kernels = kernels_for(state)
+    (kernels.retreat if kernels else _retreat)(state, z, gates, w_h)
     flat = gates.flatten(3).flatten(0, 1)  # (T·B, D, 3H)
     grad_b_h = flat.sum(0)
     grad_w_h = _transposed_products(flat, before.flatten(0, 1))

@@ -103,6 +103,9 @@ class TrainConfig:
     """Step only the rows of the embedding table that a batch uses; AdamW's own result
     (`training.row_wise`)."""
     compile: bool = False
+    recurrence: Literal["loop", "triton"] = "loop"
+    """How `custom-gru` takes its steps on a GPU: by PyTorch's operations, or all of them by one
+    kernel (`models.triton_recurrence`)."""
     calibrate: bool = True
     """Scale the best checkpoint's logits by the temperature that fits the validation split."""
     loader_workers: int = Field(default=0, ge=0)

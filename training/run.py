@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from accelerate.utils import GradientAccumulationPlugin, ProjectConfiguration
 
-from models import bundle, registry
+from models import bundle, recurrence, registry
 from models.classifier import Classifier
 from training import row_wise
 from training.best import measure_best
@@ -62,6 +62,7 @@ def run(config: Config, output: Path, restart: bool = False) -> dict[str, Any]:
     if config.distill.teacher is not None:
         check_teacher(config.distill.teacher, LABELS)
     _check_model(config)
+    _choose_recurrence(config, accelerator.device, progress)
     # Its file locks let one process tokenise while the others wait, however long that takes.
     data = load_data(config.data, progress if accelerator.is_main_process else None)
     data_seconds = time.perf_counter() - began
@@ -167,6 +168,26 @@ def _check_model(config: Config) -> None:
         return
     arguments = {"vocabulary_size": 1000} | arguments
     bundle.empty_model({"architecture": architecture, "arguments": arguments})
+
+
+def _choose_recurrence(config: Config, device: torch.device, progress: Progress) -> None:
+    """How this process's GRUs take their steps.
+
+    Raises:
+        ValueError: kernels for a model or on a device that has no use for them, or no Triton.
+    """
+    architecture, wanted = config.model.architecture, config.train.recurrence
+    if wanted == "triton" and architecture != "custom-gru":
+        raise ValueError(
+            f"train.recurrence=triton: on a GPU {architecture} does not take its steps by "
+            "models.recurrence, only custom-gru does; leave it at loop"
+        )
+    recurrence.use(wanted)
+    if wanted == "triton":
+        if not recurrence.kernels_for(torch.empty(0, device=device)):
+            raise ValueError(f"train.recurrence=triton: needs a GPU, and the device is {device}; "
+                             "leave it at loop")  # fmt: skip
+        progress.say("recurrence: Triton kernels")
 
 
 def _check_fit(config: Config, data: ReviewData, model: Classifier) -> None:

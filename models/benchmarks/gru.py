@@ -5,7 +5,8 @@
 Interleaved in one process: every round times each implementation once, with its backward pass and
 without. Medians, and ratios to `nn.GRU` (above 1: faster than it). "products" is the least that any
 implementation of the forward pass has to do: the inputs' product, and the state's at every step.
-On a GPU `nn.GRU` is cuDNN's: `--device cuda --dtype float32 tf32 bfloat16`.
+On a GPU `nn.GRU` is cuDNN's, and ours may take its steps by one kernel: `--device cuda --dtype
+float32 tf32 bfloat16 --recurrence loop triton`.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from models.benchmarks.timing import (
 )
 from models.command import command
 from models.gru import GRU, side_by_side
+from models.recurrence import use
 
 SHAPES = ((32, 256, 256, 256), (1, 128, 256, 256))
 """B reviews, T steps, I input size, H hidden size."""
@@ -81,20 +83,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--shape", type=int, nargs=4, action="append", metavar=("B", "T", "I", "H"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", nargs="+", choices=list(DTYPES), default=["float32"])
+    parser.add_argument("--recurrence", nargs="+", choices=("loop", "triton"), default=["loop"],
+                        help="how ours takes its steps")  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/gru.json"))
     given = parser.parse_args(arguments)
     device = check_device(parser, given.device)
+    if "triton" in given.recurrence and device.type != "cuda":
+        parser.error("--recurrence triton: needs --device cuda")
     rows: list[dict[str, Any]] = []
-    for threads, precision in product(given.threads, given.dtype):
+    for threads, precision, backend in product(given.threads, given.dtype, given.recurrence):
         torch.set_num_threads(threads)
+        use(backend)
         dtype = computing_in(precision)
         for shape in given.shape or SHAPES:
             found = measure(tuple(shape), given.rounds, device, dtype)
-            rows += [{"threads": threads, "dtype": precision} | row for row in found]
+            made = {"threads": threads, "dtype": precision, "recurrence": backend}
+            rows += [made | row for row in found]
     write(given.output, "gru", arguments, rows, device)
     for row in rows:
         print(
-            f"{row['threads']} threads {row['dtype']:<8} {row['shape']!s:>20} {row['what']:<9} "
+            f"{row['threads']} threads {row['dtype']:<8} {row['recurrence']:<6} "
+            f"{row['shape']!s:>20} {row['what']:<9} "
             f"{row['implementation']:<23} {1e3 * row['seconds']:9.2f} ms "
             f"{row['ratio_to_nn_gru']:5.2f} x nn.GRU"
         )

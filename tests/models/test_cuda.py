@@ -9,6 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from models import recurrence
 from models.encoder_decoder import EncoderDecoder
 from models.gru import GRU
 from models.transformer import MultiHeadedAttention
@@ -26,7 +27,18 @@ def _without_tf32() -> Iterator[None]:
         yield
 
 
-def test_the_gru_equals_cudnns_in_float32_with_every_gradient() -> None:
+@pytest.mark.parametrize("backend", ["loop", "triton"])
+def test_the_gru_equals_cudnns_in_float32_with_every_gradient(backend: str) -> None:
+    if backend == "triton":
+        pytest.importorskip("triton", reason="no Triton")
+    recurrence.use(backend)
+    try:
+        _equals_cudnns()
+    finally:
+        recurrence.use("loop")
+
+
+def _equals_cudnns() -> None:
     torch.manual_seed(0)
     ours, theirs = GRU(32, 64).cuda(), nn.GRU(32, 64, batch_first=True).cuda()
     parts = [ours.w_ir, ours.w_iz, ours.w_in, ours.w_hr, ours.w_hz, ours.w_hn,

@@ -7,9 +7,11 @@ Launches the training command itself, by `accelerate launch`, in turns: one proc
 one with two; two with one thread each over gloo, with the embedding table's gradient all-reduced
 whole, and by rows; and two runs that know nothing of each other at the same time, which is what the
 machine has for two processes if sharing gradients costs nothing. Each process has `--batch` reviews
-a step, so that two do twice the work of one. Reviews a second are the training's own figures over
-the steps after the first few, of two runs apart their sum; ratios are of the same round. Then the
-all-reduce alone, by size.
+a step, and every run reads the same `--reviews` once. Steps differ in length severalfold (buckets),
+and another batch size draws other steps, so that time is counted by token: tokens a second by the
+training's own figures over the steps after the first few, of two runs apart their sum, and reviews
+a second by these reviews' mean length. Ratios are of the same round. Then the all-reduce alone, by
+size.
 """
 
 import argparse
@@ -27,7 +29,10 @@ from typing import Any, NamedTuple
 from models.command import command
 from models.files import write_whole
 
-_WARM = 3  # steps at the start that do not count
+_LOG_EVERY = 4  # steps: a line waits for all processes, as no training does at every step
+_WARM = (
+    4  # lines at the start that do not count: memory is new then, and longer reviews fault it in
+)
 
 
 class Mode(NamedTuple):
@@ -37,6 +42,14 @@ class Mode(NamedTuple):
     processes: int = 1
     threads: int = 1
     row_wise: bool = False
+
+
+class Window(NamedTuple):
+    """What the steps between two lines of a history took and read, all processes together."""
+
+    seconds: float
+    tokens: float
+    reviews: float
 
 
 MODES = {
@@ -60,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tokenizer", help="folder or hub name; else one is trained on the data")
     parser.add_argument("--experiments", nargs="+", default=["1-gru", "3-transformer"])
     parser.add_argument("--batch", type=int, default=64, help="reviews a step of each process")
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--reviews", type=int, default=8192, help="that each run reads once")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/scale_out.json"))
     parser.add_argument("--all-reduce", action="store_true", help=argparse.SUPPRESS)
@@ -68,8 +81,12 @@ def main(arguments: list[str] | None = None) -> int:
     if given.all_reduce:
         all_reduce_times()
         return 0
-    if given.steps <= _WARM:
-        parser.error(f"--steps {given.steps}: more than {_WARM}, which do not count")
+    least = 2 * given.batch * _LOG_EVERY * (_WARM + 1)
+    if given.reviews < least:
+        parser.error(
+            f"--reviews {given.reviews}: at least {least}, since the first {_LOG_EVERY * _WARM} "
+            f"steps of 2 x {given.batch} reviews do not count"
+        )
     result: dict[str, Any] = {
         "command": " ".join(["python -m training.benchmarks.scale_out", *sys.argv[1:]]),
         "all_reduce": launch_all_reduce(),
@@ -89,19 +106,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measure(experiment: str, given: argparse.Namespace) -> dict[str, Any]:
     """Reviews a second of every mode."""
-    rates: dict[str, list[float]] = {name: [] for name in MODES}
+    rates: dict[str, list[float]] = {name: [] for name in MODES}  # tokens a second
+    length = 0.0  # tokens a review: the same in every run, which reads the same reviews
     for turn in range(given.rounds):
         names = list(MODES)[turn % len(MODES) :] + list(MODES)[: turn % len(MODES)]
         for name in names:
-            rates[name].append(train(experiment, given, MODES[name]))
-            print(f"{experiment}: {name} {rates[name][-1]:.1f} reviews/s", file=sys.stderr)
+            rate, length = train(experiment, given, MODES[name])
+            rates[name].append(rate)
+            print(f"{experiment}: {name} {rate:,.0f} tokens/s", file=sys.stderr)
     one = rates["one process, one thread"]
     return {
         "experiment": experiment,
         "batch_a_process": given.batch,
+        "reviews": given.reviews,
+        "tokens_a_review": length,
         "modes": {
             name: {
-                "reviews_per_second": statistics.median(own),
+                "reviews_per_second": statistics.median(own) / length,
+                "tokens_per_second": statistics.median(own),
                 "ratio_to_one": statistics.median(a / b for a, b in zip(own, one, strict=True)),
                 "rounds": own,
             }
@@ -110,8 +132,8 @@ def measure(experiment: str, given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def train(experiment: str, given: argparse.Namespace, mode: Mode) -> float:
-    """Launch the training; its own reviews a second, or the sum of several runs'."""
+def train(experiment: str, given: argparse.Namespace, mode: Mode) -> tuple[float, float]:
+    """Launch the training; tokens a second, summed over its runs, and tokens a review."""
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(mode.threads)}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as said:
         runs = [Path(folder) / f"run-{number}" for number in range(mode.runs)]
@@ -120,7 +142,8 @@ def train(experiment: str, given: argparse.Namespace, mode: Mode) -> float:
         if any([each.wait() for each in started]):  # of a list: all are waited for
             said.seek(0)
             raise RuntimeError(f"the training failed:\n{said.read()}")
-        return sum(speed(run) for run in runs)
+        each = [windows(run) for run in runs]
+        return sum(map(speed, each)), mean_length(each[0])
 
 
 def launch(experiment: str, given: argparse.Namespace, mode: Mode, run: Path) -> list[str]:
@@ -133,16 +156,32 @@ def launch(experiment: str, given: argparse.Namespace, mode: Mode, run: Path) ->
             "--data", given.data, "--output", str(run), "--set",
             f"data.tokenizer={given.tokenizer or 'null'}", "data.limit_validation=64",
             "data.limit_test=64", f"train.batch_size={given.batch * mode.processes}",
-            f"train.micro_batch_size={given.batch}", f"train.max_steps={given.steps}",
-            "train.log_every=1", "train.evaluations_per_epoch=1", "train.tracker=none",
+            f"train.micro_batch_size={given.batch}", f"data.limit_train={given.reviews}",
+            "train.epochs=1", f"train.log_every={_LOG_EVERY}",
+            "train.evaluations_per_epoch=1", "train.tracker=none",
             f"train.row_wise_embeddings={str(mode.row_wise).lower()}"]  # fmt: skip
 
 
-def speed(run: Path) -> float:
-    """Its reviews a second after the first steps: their harmonic mean, as time adds up."""
+def windows(run: Path) -> list[Window]:
+    """A run's training, by the lines of its history."""
     lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    steps = [line["reviews_per_second"] for line in lines if line["kind"] == "train"]
-    return statistics.harmonic_mean(steps[_WARM:])
+    found, before = [], 0.0
+    for line in (line for line in lines if line["kind"] == "train"):
+        seconds, before = line["seconds"] - before, line["seconds"]
+        found.append(Window(seconds, line["tokens_per_second"] * seconds,
+                            line["reviews_per_second"] * seconds))  # fmt: skip
+    return found
+
+
+def speed(training: list[Window]) -> float:
+    """Tokens a second after the first steps."""
+    counted = training[_WARM:]
+    return sum(each.tokens for each in counted) / sum(each.seconds for each in counted)
+
+
+def mean_length(training: list[Window]) -> float:
+    """Tokens a review."""
+    return sum(each.tokens for each in training) / sum(each.reviews for each in training)
 
 
 def launch_all_reduce() -> list[dict[str, float]]:
