@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from models.command import command
-from training.config import Config, dump, experiment_names, load_experiment
+from training.config import dump, experiment_names, load_experiment
+from training.settings import Config
 
 _EPILOG = """\
 examples:

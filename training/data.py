@@ -27,10 +27,10 @@ from rich.console import Console
 from tokenizers import Tokenizer
 
 from models.command import command, fail
-from training.config import DataConfig
 from training.data_report import DataReport, describe_part
 from training.pool import Load, Pool, limited
 from training.progress import Progress
+from training.settings import DataConfig
 from training.sources import Source, Split, open_source, unique_names
 from training.splits import occurs_in
 from training.token_table import EMPTY_TEXT, Recipe, TokenFile, TokenTable, tokenised

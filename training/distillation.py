@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models import bundle
-from training.config import Config
 from training.data import ReviewData, cache_folder
 from training.evaluation import predict
 from training.pool import limited
 from training.progress import Progress
+from training.settings import Config
 from training.splits import occurs_in
 from training.token_table import Recipe, TokenFile, TokenTable, tokenised
 from training.unlabelled import unlabelled_split

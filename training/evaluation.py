@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from training.batches import collate
-from training.config import Config
 from training.data import TokenTable
 from training.progress import Progress
+from training.settings import Config
 
 
 @torch.inference_mode()

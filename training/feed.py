@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from training.batches import Batch, collate
-from training.config import Config
 from training.data import TokenTable
 from training.schedule import Schedule
+from training.settings import Config
 
 
 def feed(

@@ -16,8 +16,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from models.files import exclusive, is_partial, write_whole
-from training.config import Config, differences, dump, parse
+from training.config import differences, dump, parse
 from training.measure import environment
+from training.settings import Config
 
 Run = Callable[..., dict[str, Any]]
 

@@ -20,7 +20,6 @@ from torch.optim import AdamW, Optimizer
 
 from models.classifier import Classifier
 from training.batches import Batch
-from training.config import Config
 from training.data import TokenTable
 from training.evaluation import predict
 from training.feed import feed
@@ -33,6 +32,7 @@ from training.objective import Objective, known_labels
 from training.progress import Progress, Task
 from training.row_wise import RowWise
 from training.schedule import Schedule
+from training.settings import Config
 from training.state import TrainState, load_state, peek_state, save_state
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.batches import Batch
-from training.config import Config
+from training.settings import Config
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import DataConfig
 from training.data_report import PartReport, describe_part
+from training.settings import DataConfig
 from training.sources import Source, Split, unique_names
 from training.splits import Repeats, find_repeats, occurs_in, stratified
 from training.token_table import TokenFile, TokenTable

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.config import Config
 from training.data import ReviewData
 from training.loop import Trainer
 from training.measure import device_name
+from training.settings import Config
 
 
 def describe(

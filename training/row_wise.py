@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from training.config import Config
 from training.data import TokenTable
+from training.settings import Config
 
 _TAIL = 512  # steps after which what is left of a momentum, (beta1 / sqrt(beta2))^512, is nothing
 _TABLES = {

@@ -14,7 +14,7 @@ from models import bundle, recurrence, registry
 from models.classifier import Classifier
 from training import row_wise
 from training.best import measure_best
-from training.config import Config, as_dict, flatten
+from training.config import as_dict, flatten
 from training.data import ReviewData, load_data
 from training.distillation import check_teacher, teacher_logits, with_unlabelled
 from training.folder import alone, begin_run, check_run, write_result
@@ -25,6 +25,7 @@ from training.measure import device_name
 from training.objective import Objective
 from training.progress import Progress
 from training.result import describe
+from training.settings import Config
 from training.state import TrainState
 
 LABELS = ["negative", "positive"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.batches import epoch_plan
-from training.config import TrainConfig
+from training.settings import TrainConfig
 
 
 class Schedule:

@@ -16,7 +16,6 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from training.config import Config
 from training.data import ReviewData, TokenTable, load_data
 from training.evaluation import write_predictions
 from training.folder import alone, begin_run, check_run, write_result
@@ -25,6 +24,7 @@ from training.measure import MemoryMeter, device_name
 from training.metrics import Metrics, evaluate_logits
 from training.progress import Progress
 from training.result import common
+from training.settings import Config
 
 _ARGUMENTS = {"max_ngram": 2, "min_count": 2, "inverse_regularisation": 4.0}
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from bias.dossier.metrics import METRICS
-from training.results.runs import one_line
+from training.results.run_files import one_line
 
 SCHEMA_VERSION = 1
 USES = {

@@ -16,7 +16,8 @@ from export.backends import BACKENDS, artefact_sha256, is_exact
 from export.certificate import CERTIFICATE, read_certificate, verify_artefact
 from export.formats import FORMATS
 from models.bundle import WEIGHTS, sha256
-from training.results.runs import Run, one_line
+from training.results.run_files import one_line
+from training.results.runs import Run
 
 _DESCRIBED = re.compile(r" on (?P<backend>[\w-]+)(?:, seed \d+)?, weights (?P<weights>[0-9a-f]+)$")
 

@@ -8,10 +8,12 @@ import numpy as np
 import yaml
 
 from bias.dossier.candidates import Answers, Candidate
-from training.config import Config, parse
+from training.config import parse
 from training.data import ReviewData, load_data
 from training.progress import Progress
-from training.results.runs import Run, one_line
+from training.results.run_files import one_line
+from training.results.runs import Run
+from training.settings import Config
 
 EXAMPLES = 5
 LONGEST = 240  # characters of a quoted text

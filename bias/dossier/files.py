@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.results.runs import one_line
+from training.results.run_files import one_line
 
 SCHEMA_VERSION = 1  # of benchmark.json and audit.json alike
 BUNDLE, BENCHMARK, AUDIT = "best", "benchmark/benchmark.json", "audit/audit.json"

@@ -8,7 +8,8 @@ import torch.nn as nn
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from models.encoder_decoder import Attn, DecoderAttn, Encoder, EncoderDecoder, side_by_side
+from models.encoder_decoder import Attn, DecoderAttn, Encoder, EncoderDecoder
+from models.torchs_gru import in_one_buffer
 
 # Sums of float64 in another order.
 EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
@@ -99,7 +100,7 @@ def test_weights_side_by_side_are_one_buffer_and_pass_gradients() -> None:
     """As cuDNN lays out two directions: the four matrices, then the four biases."""
     rnn = nn.GRU(2, 3, bidirectional=True)
     weights = list(rnn.parameters())
-    views = side_by_side(weights)
+    views = in_one_buffer(weights)
     for view, weight in zip(views, weights, strict=True):
         assert torch.equal(view, weight)
     in_memory = sorted(range(8), key=lambda i: views[i].data_ptr())

@@ -120,7 +120,7 @@ def test_float64_is_refused(kernels: ModuleType) -> None:
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("kernel", ["_advance", "_retreat"])
-def test_they_compile_for_an_h100_without_spilling(
+def test_they_compile_for_an_h100(
     kernel: str, dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """Triton brings NVIDIA's assembler: no GPU is needed."""

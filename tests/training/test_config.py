@@ -6,15 +6,8 @@ import pytest
 import yaml
 
 from models.registry import ARCHITECTURES
-from training.config import (
-    Config,
-    as_dict,
-    differences,
-    dump,
-    experiment_names,
-    load_experiment,
-    parse,
-)
+from training.config import as_dict, differences, dump, experiment_names, load_experiment, parse
+from training.settings import Config
 
 MINIMAL = {"experiment": "x", "title": "x", "model": {"architecture": "gru-encoder"}}
 
@@ -87,6 +80,7 @@ def test_a_yaml_file_of_ones_own_may_extend_an_experiment(tmp_path) -> None:
         ("bogus=1", "unknown key 'bogus'"),
         ("data.sources=[a.csv", "not YAML"),
         ("train.learning_rate=.inf", "finite number"),
+        ("train.learning_rate=true", r"train.learning_rate: .*a number \(given: True\)"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named_with_what_is_allowed(

@@ -15,9 +15,9 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from training.benchmarks import data_memory
-from training.config import DataConfig
 from training.data import ReviewData, load_data, main
 from training.progress import Progress
+from training.settings import DataConfig
 from training.token_table import TokenTable
 from training.tokenization import train_wordpiece
 

@@ -10,11 +10,12 @@ from accelerate import Accelerator
 
 from models.registry import build
 from training.batches import Batch
-from training.config import Config, parse
+from training.config import parse
 from training.data import load_data
 from training.evaluation import predict
 from training.loop import Trainer, make_optimizer
 from training.progress import Progress
+from training.settings import Config
 
 BASE = {
     "experiment": "x",

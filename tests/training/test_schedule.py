@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from training.config import TrainConfig
 from training.feed import micro_batches
 from training.schedule import Schedule
+from training.settings import TrainConfig
 
 LENGTHS = np.random.default_rng(0).integers(3, 256, 1003)
 

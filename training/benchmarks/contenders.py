@@ -17,11 +17,12 @@ from torch.optim import AdamW
 from models import registry
 from models.classifier import Classifier
 from training.benchmarks.reference_loop import ReferenceLoop, TorchsOwn
-from training.config import Config, load_experiment
+from training.config import load_experiment
 from training.data import ReviewData
 from training.loop import Trainer, make_optimizer
 from training.progress import Progress
 from training.run import RECURRENT, model_arguments
+from training.settings import Config
 
 LEVERS = {
     "buckets": "batches of like length, padded to their longest",

@@ -68,8 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(folder: Path) -> dict[str, Any]:
     """Prepare and read the folder's reviews.csv with its tokenizer; bytes and CPU seconds."""
     from training.batches import collate, epoch_plan
-    from training.config import DataConfig
     from training.data import load_data
+    from training.settings import DataConfig
 
     started_with = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     source, cache = folder / "reviews.csv", folder / "cache"

@@ -26,11 +26,11 @@ from torch import nn
 from models.command import command
 from models.files import write_whole
 from training.benchmarks.contenders import make_trainer, reference_loop, resolve, together
-from training.config import Config
 from training.data import ReviewData, load_data
 from training.evaluation import predict
 from training.measure import device_name
 from training.progress import Progress
+from training.settings import Config
 
 LOOPS = ("reference", "no levers", "together")
 

@@ -29,7 +29,7 @@ class TorchsOwn(nn.Module):
             self.parts["models.dropout.dropout"] = F.dropout
             self.parts["models.encoder_decoder.dropout"] = F.dropout
         if gru:
-            self.parts["models.encoder_decoder.recurrence_trains_faster"] = lambda *_: False
+            self.parts["models.torchs_gru.recurrence_trains_faster"] = lambda *_: False
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (B, 2)."""

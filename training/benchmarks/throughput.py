@@ -55,9 +55,9 @@ from training.benchmarks.contenders import (
     useless,
 )
 from training.benchmarks.operations import mean_operations, peak
-from training.config import Config
 from training.data import ReviewData, load_data
 from training.measure import device_name
+from training.settings import Config
 
 EXPERIMENTS = ("1-gru", "2-gru-attention", "3-transformer", "4-transformer-deep",
                "5-transformer-postnorm")  # fmt: skip

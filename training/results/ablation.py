@@ -19,12 +19,13 @@ from rich.table import Table
 
 from models.command import command
 from models.files import written_together
-from training.config import Config, differences, parse
+from training.config import differences, parse
 from training.results.comparisons import Comparison, compare
 from training.results.runs import Run, read_runs
 from training.results.statistics import holm
 from training.results.style import COLOURS, GREY, plain
 from training.results.wording import duration, p_value, percent, points
+from training.settings import Config
 
 FILES = ("ablation.png", "ablation.json", "ablation.md")
 _CAPTION = (

@@ -20,7 +20,8 @@ from training.results.questions import (
     settings_pairs,
     unnamed_pairs,
 )
-from training.results.runs import Run, one_line
+from training.results.run_files import one_line
+from training.results.runs import Run
 from training.results.statistics import (
     CONFIDENCE,
     detectable_difference,
