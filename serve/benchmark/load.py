@@ -135,10 +135,10 @@ class _Run:
 
     def _answered(self, wait: float = GIVE_UP) -> Iterator[int]:
         """The connections whose answers are whole by now."""
-        events = self.held.poll.poll(wait)
-        if not events and wait >= GIVE_UP:
+        ready = self._ready(wait)
+        if not ready and wait >= GIVE_UP:
             raise TimeoutError(f"no answer for {GIVE_UP:.0f} s")
-        for number, _ in events:
+        for number in ready:
             content = self.parts.pop(number, b"") + self.held.sockets[number].recv(1 << 16)
             if not content:
                 raise ConnectionError("the server closed a connection without an answer")
@@ -154,6 +154,12 @@ class _Run:
                 if self._is_closing(content):
                     raise ConnectionError(f"the server answered {status} and closed")
             yield number
+
+    def _ready(self, wait: float) -> list[int]:
+        """The connections with something to read within `wait` seconds."""
+        if wait < GIVE_UP:  # epoll's clock has whole milliseconds: requests would be sent late
+            return select.select(list(self.held.sockets), [], [], wait)[0]
+        return [number for number, _ in self.held.poll.poll(wait)]
 
     @staticmethod
     def _is_closing(content: bytes) -> bool:
