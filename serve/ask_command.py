@@ -58,7 +58,7 @@ def _ask_bundle(options: argparse.Namespace, console: Console) -> None:
     if options.token_file is not None:
         raise ValueError("--token-file: a bundle's endpoint has its own; leave it out")
     (model,) = parse_models([options.target], options)
-    config = ServerConfig(backend=options.backend, serving=serving_config(options))
+    config = ServerConfig(backend=options.backend, fast_start=True, serving=serving_config(options))
     began = time.perf_counter()
     with Server([model], config) as server:
         url = f"{server.url}/predictions/{model.name}/{model.version}"

@@ -135,6 +135,11 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="TorchServe's own reading of its workers' sockets: slower",
     )
+    group.add_argument(
+        "--fast-start",
+        action="store_true",
+        help="nearly full speed at once, in place of full speed after some thousand requests",
+    )
     group.add_argument("--page", action="store_true", help="also a page to try and compare models")
     group.add_argument("--page-port", type=int, default=8083, metavar="N", help="default: 8083")
 
@@ -148,6 +153,7 @@ def server_config(options: argparse.Namespace) -> ServerConfig:
         metrics_port=options.metrics_port,
         token_minutes=options.token_minutes,
         buffered_socket=not options.no_buffered_socket,
+        fast_start=options.fast_start,
         logs=options.logs,
         nginx_token_file=options.nginx_token_file,
         start_timeout=options.start_timeout,

@@ -188,6 +188,7 @@ class Server:
             f"-Xmx{JAVA_HEAP_MB}m",
             "-XX:MaxDirectMemorySize=64m",
             "-XX:+ExitOnOutOfMemoryError",
+            *(["-XX:TieredStopAtLevel=1"] if self.config.fast_start else []),
             *java.allowances,
             "-cp",
             str(site / "ts" / "frontend" / "*"),

@@ -18,6 +18,7 @@ class ServerConfig:
         port, management_port, metrics_port: on the loopback interface; None is any free one.
         token_minutes: after which tokens expire.
         buffered_socket: read the workers' sockets in chunks (see `serve.buffered_socket`).
+        fast_start: Java compiles its code once and lightly, not again once it is often used.
         python: of the workers; its environment needs torchserve, torch, tokenizers and the engine.
         logs: a folder; None is one that goes with the server.
         nginx_token_file: where a proxy reads the inference token (see `serve.nginx_token`).
@@ -31,6 +32,7 @@ class ServerConfig:
     metrics_port: int | None = None
     token_minutes: float = 60
     buffered_socket: bool = True
+    fast_start: bool = False
     python: Path = Path(sys.executable)
     logs: Path | None = None
     nginx_token_file: Path | None = None

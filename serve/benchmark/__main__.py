@@ -74,7 +74,7 @@ def benchmark(bundle: Path, texts: list[str], options: argparse.Namespace) -> di
             stack.enter_context(peer(name, bundle) if name in PEERS else endpoint(name, bundle))
             for name in (ENDPOINT, *options.beside)
         ]
-        plan = Plan(options.connections, options.rounds, options.seconds)
+        plan = Plan(options.connections, options.rounds, options.seconds, options.warm_up)
         figures = measure(systems, predictor, texts, plan)
         return {
             "machine": machine(),
@@ -84,6 +84,7 @@ def benchmark(bundle: Path, texts: list[str], options: argparse.Namespace) -> di
             "connections": options.connections,
             "rounds": options.rounds,
             "seconds": options.seconds,
+            "warm_up": options.warm_up,
             "settings": {name: settings(name) for name in ENDPOINTS},
             "workers_of_peers": STANDARD.workers,
             "ready_seconds": {each.name: each.ready_seconds for each in systems},
@@ -154,6 +155,13 @@ def _parser() -> argparse.ArgumentParser:
         )
     parser.add_argument(
         "--seconds", type=float, default=8, metavar="S", help="of one measurement (default: 8)"
+    )
+    parser.add_argument(
+        "--warm-up",
+        type=float,
+        default=30,
+        metavar="S",
+        help="of full load on each before the first round (default: 30)",
     )
     others = [name for name in (*ENDPOINTS, *PEERS) if name != ENDPOINT]
     parser.add_argument(

@@ -11,7 +11,7 @@ import psutil
 from rich.console import Console
 from rich.progress import Progress
 
-from serve.benchmark.load import drive, render
+from serve.benchmark.load import Load, drive, render
 from serve.benchmark.systems import STANDARD, System
 from serve.predictor import Predictor
 from serve.server import ServerError
@@ -24,11 +24,13 @@ LONE = 200  # texts, for the predictor's time of one
 
 @dataclass(frozen=True)
 class Plan:
-    """`seconds` of one measurement."""
+    """`seconds` of one measurement. `warm_up`: seconds of full load on each system before the first
+    round, since Java compiles what it runs often, on the cores that answer."""
 
     connections: int
     rounds: int
     seconds: float
+    warm_up: float
 
 
 def measure(
@@ -36,10 +38,14 @@ def measure(
 ) -> Figures:
     """All figures of all rounds."""
     figures: Figures = {}
+    turns = len(systems) + plan.rounds * (len(systems) + 1)
     with Progress(console=Console(stderr=True), transient=True) as progress, ExitStack() as still:
         for each in systems:
             still.enter_context(each.suspended())
-        task = progress.add_task("measuring", total=plan.rounds * (len(systems) + 1))
+        task = progress.add_task("measuring", total=turns)
+        for each in systems:
+            _append(figures.setdefault(each.name, {}), _warm_up(each, texts, plan))
+            progress.advance(task)
         for _ in range(plan.rounds):
             for each in systems:
                 _append(figures.setdefault(each.name, {}), _measure_system(each, texts, plan))
@@ -55,25 +61,26 @@ def _batch() -> int:
     return STANDARD.batch_size
 
 
+def _warm_up(system: System, texts: list[str], plan: Plan) -> dict[str, float]:
+    """How fast it is in its first seconds; then full load for the rest of the warm-up."""
+    requests = _requests(system, texts)
+    with system.awake():
+        first = drive(system.port, requests, plan.connections, plan.seconds)
+        rest = drive(system.port, requests, plan.connections, plan.warm_up)
+    _check(system, first, rest)
+    return {"cold_rate": first.rate}
+
+
 def _measure_system(system: System, texts: list[str], plan: Plan) -> dict[str, float]:
-    requests = [
-        render(system.path, json.dumps({"text": text}).encode(), system.token) for text in texts
-    ]
-    for each in system.processes():
-        each.resume()
-    try:
-        drive(system.port, requests, plan.connections, plan.seconds / 4)  # warm up
+    requests = _requests(system, texts)
+    with system.awake():
+        drive(system.port, requests, plan.connections, plan.seconds / 4)  # awake, and warm again
         before = system.cpu_seconds()
         full = drive(system.port, requests, plan.connections, plan.seconds)
         spent = {name: each - before[name] for name, each in system.cpu_seconds().items()}
         lone = drive(system.port, requests, 1, plan.seconds / 2)
         half = drive(system.port, requests, plan.connections, plan.seconds, rate=full.rate / 2)
-    finally:
-        for each in system.processes():
-            each.suspend()
-    failures = full.failures + lone.failures + half.failures
-    if failures:
-        raise ServerError(f"{system.name}: {failures} requests were not answered with 200")
+    _check(system, full, lone, half)
     answered = len(full.latencies)
     return {
         "rate": full.rate,
@@ -84,6 +91,17 @@ def _measure_system(system: System, texts: list[str], plan: Plan) -> dict[str, f
         "half_load_p99_ms": half.percentile(99),
         **{f"cpu_us_{name}": 1e6 * each / answered for name, each in spent.items()},
     }
+
+
+def _requests(system: System, texts: list[str]) -> list[bytes]:
+    return [render(system.path, json.dumps({"text": text}).encode(), system.token)
+            for text in texts]  # fmt: skip
+
+
+def _check(system: System, *loads: Load) -> None:
+    failures = sum(load.failures for load in loads)
+    if failures:
+        raise ServerError(f"{system.name}: {failures} requests were not answered with 200")
 
 
 def _measure_predictor(predictor: Predictor, texts: list[str], size: int) -> dict[str, float]:

@@ -26,6 +26,7 @@ STANDARD = ServingConfig()
 ENDPOINTS = {
     "torchserve": ServerConfig(),
     "torchserve-stock-socket": ServerConfig(buffered_socket=False),
+    "torchserve-fast-start": ServerConfig(fast_start=True),
     "torchserve-one-worker": ServerConfig(serving=replace(STANDARD, workers=1)),
     "torchserve-one-by-one": ServerConfig(serving=replace(STANDARD, batch_size=1)),
 }
@@ -37,7 +38,9 @@ def settings(name: str) -> dict[str, Any]:
     config = ENDPOINTS[name]
     serving = asdict(config.serving)
     chosen = {key: serving[key] for key in ("workers", "threads", "batch_size", "batch_delay")}
-    return {"buffered_socket": config.buffered_socket, **chosen}
+    return {
+        "buffered_socket": config.buffered_socket, "fast_start": config.fast_start, **chosen
+    }  # fmt: skip
 
 
 @dataclass
@@ -66,6 +69,17 @@ class System:
         """Of the server's process ("front"), of its children ("workers") and of ours ("client")."""
         first, *others = [_cpu_seconds(each) for each in self.processes()]
         return {"front": first, "workers": sum(others), "client": _cpu_seconds(psutil.Process())}
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Runs within, where it was suspended before and is again after."""
+        for each in self.processes():
+            each.resume()
+        try:
+            yield
+        finally:
+            for each in self.processes():
+                each.suspend()
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from serve.benchmark.measure import Figures
 
 ENDPOINT = "torchserve"
+COLD = "cold_rate"
 LATENCIES = ("p50_ms", "p99_ms", "lone_p50_ms", "half_load_p50_ms", "half_load_p99_ms")
 PROCESSES = ("front", "workers", "client")
 
@@ -16,13 +17,13 @@ PROCESSES = ("front", "workers", "client")
 def speeds(figures: Figures) -> Table:
     """Medians over the rounds; the rate beside it as a ratio to the endpoint's, round by round."""
     headings = (each.removesuffix("_ms").replace("_", "\n") for each in LATENCIES)
-    made = Table("system", "requests\na second", "ratio", *headings, caption="latencies in ms")
+    made = Table("system", "requests\na second", "when\ncold", "ratio", *headings,
+                 caption="latencies in ms")  # fmt: skip
     for name, found in figures.items():
         ratios = np.array(found["rate"]) / np.array(figures[ENDPOINT]["rate"])
         latencies = (_median(found, each, ".2f") for each in LATENCIES)
-        made.add_row(
-            name, f"{np.median(found['rate']):,.0f}", f"{np.median(ratios):.2f}", *latencies
-        )
+        made.add_row(name, f"{np.median(found['rate']):,.0f}", _median(found, COLD, ",.0f"),
+                     f"{np.median(ratios):.2f}", *latencies)  # fmt: skip
     return made
 
 

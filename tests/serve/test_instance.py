@@ -37,6 +37,13 @@ time.sleep(600)
 """
 
 
+def test_java_compiles_lightly_where_a_fast_start_is_asked_for(bundle: Path) -> None:
+    with Server([Model(bundle, "tiny")], ServerConfig(fast_start=True)) as server:
+        command = psutil.Process(server.process.pid).cmdline()
+        assert "-XX:TieredStopAtLevel=1" in command
+        assert server.ready()
+
+
 def test_a_killed_owners_folder_is_removed_though_its_number_lives_again(temporary: Path) -> None:
     other = temporary / f"{PREFIX}-notes-abc"
     other.mkdir()
