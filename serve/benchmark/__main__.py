@@ -23,6 +23,7 @@ from rich.console import Console
 
 from models.command import command, fail
 from models.files import write_whole
+from serve.benchmark.load import MOST_CONNECTIONS
 from serve.benchmark.measure import Plan, measure
 from serve.benchmark.peers import PEERS, check_installed
 from serve.benchmark.systems import ENDPOINTS, STANDARD, System, endpoint, peer, settings
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = sum(each is not None for each in (options.bundle, options.reviews))
         if given != (0 if options.trivial else 2):
             raise ValueError("BUNDLE: give it and --reviews, or --trivial by itself")
+        _check_numbers(options)
         check_installed(options.beside)
         with tempfile.TemporaryDirectory() as made:
             if options.trivial:
@@ -131,6 +133,21 @@ def machine() -> dict[str, Any]:
         "load_average": os.getloadavg(),
         "versions": versions,
     }
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Raises `ValueError` for what cannot be measured with."""
+    for name, least, most in (
+        ("texts", 1, 10**7),
+        ("connections", 1, MOST_CONNECTIONS),
+        ("rounds", 1, 10**4),
+        ("seconds", 0.1, 10**5),
+        ("warm_up", 0, 10**5),
+    ):
+        given = getattr(options, name)
+        if not least <= given <= most:
+            flag = "--" + name.replace("_", "-")
+            raise ValueError(f"{flag}: got {given}; give {least} to {most}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,6 +17,7 @@ from itertools import cycle
 import numpy as np
 
 GIVE_UP = 30.0  # seconds without any answer
+MOST_CONNECTIONS = 500  # `select` takes no file numbers above 1,023
 
 
 @dataclass

@@ -170,6 +170,17 @@ def test_a_bundle_with_reviews_or_the_trivial_model_is_wanted(
     assert capsys.readouterr().err.startswith("error: BUNDLE")
 
 
+@pytest.mark.parametrize(
+    "given", [["--rounds", "0"], ["--connections", "501"], ["--seconds", "0"], ["--seconds", "nan"],
+              ["--warm-up", "-1"], ["--texts", "0"]]
+)  # fmt: skip
+def test_numbers_that_nothing_can_be_measured_with_are_refused(
+    given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--trivial", *given]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {given[0]}: got {given[1]}")
+
+
 def test_peers_that_are_not_installed_are_named_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
