@@ -99,7 +99,9 @@ def recurrence(*arguments: Tensor) -> Tensor:
         states: Tensor = Recurrence.apply(*arguments)[0]
         return states
     inputs, initial = arguments[:2]
-    chunk = min(inputs.shape[1], STEPS_AHEAD, max(1, ELEMENTS_AHEAD // max(1, initial.numel())))
+    chunk = inputs.shape[1]
+    if not kernels_for(initial):
+        chunk = min(chunk, STEPS_AHEAD, max(1, ELEMENTS_AHEAD // max(1, initial.numel())))
     return _forward(chunk, *arguments)[0][1:]
 
 

@@ -16,13 +16,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+INTERPRETED = bool(triton.knobs.runtime.interpret)  # which Triton settles as it reads the kernels
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 ROWS, COLUMNS, DEPTH = 16, 64, 64  # of a product at a time: of the batch, of H, summed over
 
 
 def takes(tensor: Tensor) -> bool:
     """Whether kernels run on this tensor: on a GPU, or interpreted."""
-    return tensor.is_cuda or bool(triton.knobs.runtime.interpret)
+    return tensor.is_cuda or INTERPRETED
 
 
 def advance(states: Tensor, gates: Tensor, n: Tensor, w_h: Tensor) -> None:
@@ -71,7 +72,7 @@ def _check(*tensors: Tensor) -> None:
 
 def _precision() -> str:
     """Of float32 products: what PyTorch's own have."""
-    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
 @triton.jit

@@ -138,7 +138,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fast-start",
         action="store_true",
-        help="nearly full speed at once, in place of full speed after some thousand requests",
+        help="faster for the first thousands of requests and slower after them",
     )
     group.add_argument("--page", action="store_true", help="also a page to try and compare models")
     group.add_argument("--page-port", type=int, default=8083, metavar="N", help="default: 8083")

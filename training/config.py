@@ -83,7 +83,9 @@ def _check_numbers(raw: dict[str, Any], config: Config) -> None:
     """Pydantic takes true for 1, which nobody means."""
     found = flatten(as_dict(config))
     for key, given in flatten(raw).items():
-        if isinstance(given, bool) and type(found.get(key)) in (int, float):
+        givens, numbers = (x if isinstance(x, list) else [x] for x in (given, found.get(key)))
+        if any(isinstance(one, bool) and type(number) in (int, float)
+               for one, number in zip(givens, numbers, strict=False)):  # fmt: skip
             raise ValueError(f"{key}: Input should be a number (given: {given}); change it with "
                              f"--set {key}=VALUE")  # fmt: skip
 

@@ -1,5 +1,5 @@
-"""A load generator: one thread, epoll, requests rendered before; so light that a server on the same
-machine keeps its cores.
+"""A load generator: one thread, requests rendered before, epoll or select; so light that a server
+on the same machine keeps its cores.
 
 Closed: each connection asks again once it is answered. Open: requests are due at a fixed rate, and
 a late one counts from when it was due, so that a server that stalls cannot hide it.

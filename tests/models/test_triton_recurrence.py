@@ -1,7 +1,9 @@
 """The Triton kernels, interpreted on the CPU, against torch's GRU in float64; and compiled."""
 
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,19 +18,22 @@ from models.gru import GRU, side_by_side
 triton = pytest.importorskip(
     "triton", reason="no Triton: it comes with PyTorch for CUDA, or pip install triton==3.9.0"
 )
-if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 9):
-    pytest.skip("Triton's interpreter before 3.9 fails with NumPy 2.4", allow_module_level=True)
+KERNELS = "models.triton_recurrence"
 
 
 @pytest.fixture
 def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The kernels in use and interpreted."""
+    """The kernels in use and interpreted, which is settled when they are imported."""
+    if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 9):
+        pytest.skip("Triton's interpreter before 3.9 fails with NumPy 2.4")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
+    sys.modules.pop(KERNELS, None)
     recurrence.use("triton")
     found = recurrence.kernels_for(torch.empty(0))
     assert found is not None
     yield found
     recurrence.use("loop")
+    del sys.modules[KERNELS]
 
 
 def torchs(*ours: GRU) -> nn.GRU:
@@ -84,27 +89,45 @@ def test_both_directions_and_every_gradient_are_torchs(
     )
 
 
-def test_longer_than_a_chunk_of_inference(kernels: ModuleType) -> None:
+def test_longer_than_the_loops_chunk_of_inference(
+    kernels: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     gru, steps = GRU(3, 16), recurrence.STEPS_AHEAD + 5
     inputs, state = torch.randn(2, steps, 3), torch.randn(1, 2, 16)
+    launched: list[int] = []
+    monkeypatch.setattr(kernels, "advance", counted(kernels.advance, launched))
     with torch.inference_mode():
         outputs = gru(inputs, state)[0]
         expected = torchs(gru)(inputs.double(), state.double())[0]
     torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5, check_dtype=False)
+    assert launched == [steps + 1], "one launch for all steps, and no chunks"
 
 
-def test_half_precision_keeps_its_sums_in_float32(kernels: ModuleType) -> None:
-    """float16: the interpreter takes the bits of bfloat16 for whole numbers in products."""
+def counted(call: Callable[..., None], lengths: list[int]) -> Callable[..., None]:
+    """`call`, noting how many states it was to fill."""
+
+    def counting(states: Tensor, **others: Tensor) -> None:
+        lengths.append(len(states))
+        call(states, **others)
+
+    return counting
+
+
+def test_float16_answers_within_its_rounding_and_learns(kernels: ModuleType) -> None:
+    """The interpreter takes the bits of bfloat16 for whole numbers in products."""
     torch.manual_seed(0)
     gru = GRU(8, 64).half()
     inputs, state = torch.randn(4, 5, 8).half(), torch.randn(1, 4, 64).half()
-    with torch.inference_mode():
-        outputs = gru(inputs, state)[0]
-        expected = torchs(gru)(inputs.double(), state.double())[0]
+    inputs.requires_grad_()
+    exact = inputs.detach().double().requires_grad_()
+    outputs, expected = gru(inputs, state)[0], torchs(gru)(exact, state.double())[0]
     assert outputs.dtype == torch.float16
     # a state is rounded to eleven bits at each of five steps
     torch.testing.assert_close(outputs, expected, rtol=0, atol=3e-3, check_dtype=False)
+    found = torch.autograd.grad(outputs.float().sum(), inputs)[0]
+    wanted = torch.autograd.grad(expected.sum(), exact)[0]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=5e-3, check_dtype=False)
 
 
 def test_the_kernels_are_what_ran(kernels: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,11 +141,14 @@ def test_float64_is_refused(kernels: ModuleType) -> None:
         GRU(3, 16).double()(torch.ones(2, 4, 3).double(), torch.zeros(1, 2, 16).double())
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-@pytest.mark.parametrize("kernel", ["_advance", "_retreat"])
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [("fp32", "ieee"), ("fp32", "tf32"), ("bf16", "ieee")]
+)
+@pytest.mark.parametrize(("kernel", "barriers"), [("_advance", 1), ("_retreat", 2)])
 def test_they_compile_for_an_h100(
-    kernel: str, dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+    kernel: str, barriers: int, dtype: str, precision: str, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     """Triton brings NVIDIA's assembler: no GPU is needed."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -133,7 +159,7 @@ def test_they_compile_for_an_h100(
     function = triton.JITFunction(getattr(triton_recurrence, kernel).fn)
     tensors = function.arg_names[:4]
     sizes = {"HIDDEN": 256, "ROWS": triton_recurrence.ROWS, "COLUMNS": triton_recurrence.COLUMNS,
-             "DEPTH": triton_recurrence.DEPTH, "PRECISION": "tf32"}  # fmt: skip
+             "DEPTH": triton_recurrence.DEPTH, "PRECISION": precision}  # fmt: skip
     signature = dict.fromkeys(tensors, f"*{dtype}") | dict.fromkeys(
         ("steps", "batch", "directions"), "i32"
     )
@@ -143,7 +169,9 @@ def test_they_compile_for_an_h100(
         warnings.simplefilter("ignore")  # of Triton's own defaults
         done = triton.compile(ASTSource(function, signature, sizes, aligned),
                               target=GPUTarget("cuda", 90, 32))  # fmt: skip
-    ptx = done.asm["ptx"]
-    assert "mma.sync" in ptx and "bar.sync" in ptx, "tensor cores, and a barrier between steps"
+    # those that the kernel asks for: the compiler's own come later
+    assert done.asm["ttir"].count("ttg.barrier all") == barriers
+    tensor_cores = "mma.sync" in done.asm["ptx"]
+    assert tensor_cores == (dtype == "bf16" or precision == "tf32")
     assert done.metadata.shared <= 227 * 1024
     assert len(done.asm["cubin"]) > 0

@@ -4,6 +4,7 @@ import asyncio
 import http.server
 import io
 import json
+import select
 import subprocess
 import sys
 import threading
@@ -81,6 +82,22 @@ def test_open_load_counts_from_when_a_request_was_due(port: int) -> None:
     """One connection cannot keep up with 1,000 a second: the queue's time must show."""
     load = drive(port, [render("/", b"{}")], connections=1, seconds=0.5, rate=1000)
     assert load.percentile(100) > 1000 * 5 * Slow.delay
+
+
+def test_open_load_waits_by_a_finer_clock_than_epolls_milliseconds(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    real = select.select
+
+    def noted(read: list[int], write: list[int], other: list[int], wait: float) -> Any:
+        waits.append(wait)
+        return real(read, write, other, wait)
+
+    monkeypatch.setattr("serve.benchmark.load.select.select", noted)
+    load = drive(port, [render("/", b"{}")], connections=8, seconds=0.5, rate=130)
+    assert load.failures == 0 and len(load.latencies) > 20
+    assert any(wait % 0.001 for wait in waits) and max(waits) <= 1 / 130
 
 
 def test_percentiles_are_in_milliseconds() -> None:

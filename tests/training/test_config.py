@@ -80,6 +80,7 @@ def test_a_yaml_file_of_ones_own_may_extend_an_experiment(tmp_path) -> None:
         ("bogus=1", "unknown key 'bogus'"),
         ("data.sources=[a.csv", "not YAML"),
         ("train.learning_rate=.inf", "finite number"),
+        ("train.adam_betas=[true, 0.9]", r"train.adam_betas: .*a number \(given: \[True, 0.9\]\)"),
         ("train.learning_rate=true", r"train.learning_rate: .*a number \(given: True\)"),
     ],
 )

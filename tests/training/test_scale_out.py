@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from training.benchmarks import fsdp, two_nodes
+from training.benchmarks import fsdp, scale_out, two_nodes
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +53,32 @@ def test_a_sharded_backbone_learns_as_a_whole_one_and_keeps_half(tmp_path, envir
     # float32 sums in another order, over four steps
     assert sharded["losses"] == pytest.approx(one["losses"], abs=1e-4)
     assert sharded["kept_bytes"] == pytest.approx(one["kept_bytes"] / 2, rel=0.01)
+
+
+def test_time_is_counted_by_token_and_not_by_review(tmp_path: Path) -> None:
+    """Six lines: four that do not count, then 300 tokens in 2 s and 100 tokens in 3 s."""
+    ends = [1.0, 2.0, 3.0, 4.0, 6.0, 9.0]
+    tokens, reviews = [10, 10, 10, 10, 300, 100], [1, 1, 1, 1, 2, 4]
+    lines: list[dict[str, object]] = []
+    for i, end in enumerate(ends):
+        took = end - (ends[i - 1] if i else 0.0)
+        lines.append({"kind": "train", "seconds": end, "tokens_per_second": tokens[i] / took,
+                      "reviews_per_second": reviews[i] / took})  # fmt: skip
+    lines.insert(3, {"kind": "validation", "seconds": 99.0})
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    training = scale_out.windows(tmp_path)
+    assert scale_out.speed(training) == pytest.approx(400 / 5)
+    assert scale_out.mean_length(training) == pytest.approx(440 / 10)
+    scale_out.check_read(training, 10)
+    with pytest.raises(ValueError, match=r"--reviews 11: the data has 10 to train on"):
+        scale_out.check_read(training, 11)
+
+
+def test_too_few_reviews_to_time_are_refused(capsys) -> None:
+    with pytest.raises(SystemExit) as exit:
+        scale_out.main(["--reviews", "100"])
+    assert exit.value.code == 2
+    assert "--reviews 100: at least 2560" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("batch", ["0", "7"])

@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tokenizer", help="folder or hub name; else one is trained on the data")
     parser.add_argument("--experiments", nargs="+", default=["1-gru", "3-transformer"])
     parser.add_argument("--batch", type=int, default=64, help="reviews a step of each process")
-    parser.add_argument("--reviews", type=int, default=8192, help="that each run reads once")
+    parser.add_argument("--reviews", type=int, default=2560, help="that each run reads once")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/scale_out.json"))
     parser.add_argument("--all-reduce", action="store_true", help=argparse.SUPPRESS)
@@ -143,6 +143,8 @@ def train(experiment: str, given: argparse.Namespace, mode: Mode) -> tuple[float
             said.seek(0)
             raise RuntimeError(f"the training failed:\n{said.read()}")
         each = [windows(run) for run in runs]
+        for training in each:
+            check_read(training, given.reviews)
         return sum(map(speed, each)), mean_length(each[0])
 
 
@@ -171,6 +173,15 @@ def windows(run: Path) -> list[Window]:
         found.append(Window(seconds, line["tokens_per_second"] * seconds,
                             line["reviews_per_second"] * seconds))  # fmt: skip
     return found
+
+
+def check_read(training: list[Window], wanted: int) -> None:
+    """Raises `ValueError` where a run had fewer reviews than it was to read."""
+    read = round(sum(each.reviews for each in training))
+    if read != wanted:
+        raise ValueError(
+            f"--reviews {wanted}: the data has {read} to train on; give fewer, or more data"
+        )
 
 
 def speed(training: list[Window]) -> float:
