@@ -16,6 +16,7 @@ from models.files import write_whole
 SCHEMA_VERSION = 1
 CERTIFICATE = "parity.json"
 CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
 
 
 def verify_artefact(folder: str | Path, filename: str) -> dict[str, Any]:
@@ -73,7 +74,9 @@ def read_certificate(folder: Path) -> dict[str, Any]:
         return {}
     value = _read_json(path)
     version = value.get("schema_version")
-    if version != SCHEMA_VERSION or not isinstance(value.get("artefacts"), dict):
+    if version == SCHEMA_VERSION and not isinstance(value.get("artefacts"), dict):
+        raise ValueError(f"{path}: names no artefacts; write it anew with: python -m export")
+    if version != SCHEMA_VERSION:
         raise ValueError(
             f"{path}: schema_version is {version!r}, this program reads {SCHEMA_VERSION}; "
             f"write it anew with: python -m export {folder}"
@@ -139,6 +142,22 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     config = _read_json(path)
     check_config(path, config)
     return config
+
+
+def read_tokenizer(folder: str | Path, config: dict[str, Any]) -> bytes:
+    """The bytes of a bundle's tokenizer.json, after checking that they are those of its config.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is another one.
+    """
+    path = Path(folder) / TOKENIZER
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: no {TOKENIZER} in it; restore it")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != config.get("tokenizer_sha256"):
+        raise ValueError(f"{path}: not the one that {CONFIG} names by its SHA-256; restore it")
+    return content
 
 
 def _write(folder: Path, artefacts: dict[str, Any]) -> None:

@@ -80,6 +80,11 @@ def _run(server: Server, page: PageServer | None, console: Console) -> int:
             time.sleep(0.2)
     except Stopped:
         console.print("answering what was accepted, then ending")
+        if not server.stop():
+            raise ServerError(
+                f"{server.config.drain_timeout:.0f} s (--drain-timeout) were over before every "
+                "client had its answer or went; what was under way was cut off"
+            ) from None
         return 0
     finally:
         if page is not None:

@@ -5,7 +5,6 @@ where this project is not installed: torchserve, torch, onnxruntime and tokenize
 same bundle and settings give the same bytes: entries are sorted, without times.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Any
 import yaml
 
 from export.backends import BACKENDS, skips_padding
-from export.certificate import read_artefact, read_config
+from export.certificate import read_artefact, read_config, read_tokenizer
 from export.formats import FORMATS
 from serve.handler import CONFIG
 from serve.requests import Limits
@@ -155,12 +154,7 @@ def _entries(
 ) -> dict[str, bytes]:
     """Every file of the archive: its name, its content."""
     settings = read_config(bundle)
-    tokenizer = (bundle / "tokenizer.json").read_bytes()
-    if hashlib.sha256(tokenizer).hexdigest() != settings["tokenizer_sha256"]:
-        raise ValueError(
-            f"{bundle / 'tokenizer.json'}: not the one that config.json names by its SHA-256; "
-            "restore it"
-        )
+    tokenizer = read_tokenizer(bundle, settings)
     artefact = ARTEFACTS[backend]
     content, _ = read_artefact(bundle, artefact)
     serving = {

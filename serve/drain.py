@@ -28,7 +28,9 @@ _INFO_SIZE = 208
 # first. An answer settles it; without one for this long, a connection that has had answers is taken
 # to be idle.
 TIE_PATIENCE_MS = 2000
-_POLL = 0.002
+_POLL = 0.0002
+_LOOK_UP = 0.05  # seconds between looking for connections that were not known yet
+_ESTABLISHED_NOW = 1  # in TCP_INFO's first byte
 
 
 def drain(pid: int, port: int, timeout: float) -> bool:
@@ -72,28 +74,63 @@ def _connected(pid: int, port: int) -> bool:
 
 
 def _close_answered(pid: int, process: int, port: int, timeout: float) -> bool:
+    """The copies are kept: a client that asks again as soon as it is answered leaves a gap that
+    looking all of them up each time would miss."""
     deadline = time.monotonic() + timeout
-    while True:
-        waiting = 0
-        for connection in _sockets(pid, process, port, _ESTABLISHED):
-            with connection:
-                if _is_answered(connection):
-                    connection.shutdown(socket.SHUT_RDWR)
-                else:
-                    waiting += 1
-        if not waiting:
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL)
+    waiting: dict[int, socket.socket] = {}  # by inode
+    seen: dict[int, tuple[int, int]] = {}  # bytes received and sent when last looked at
+    settled: dict[int, int] = {}  # bytes received when an answer was seen to go out
+    look_up = 0.0
+    try:
+        while True:
+            if time.monotonic() >= look_up:  # those too that were accepted at the last moment
+                for connection in _sockets(pid, process, port, _ESTABLISHED):
+                    if waiting.setdefault(_inode(connection), connection) is not connection:
+                        connection.close()
+                look_up = time.monotonic() + _LOOK_UP
+            for inode, connection in list(waiting.items()):
+                received, sent = _counts(connection)
+                received_before, sent_before = seen.get(inode, (-1, sent))
+                if received == received_before and sent > sent_before:
+                    settled[inode] = received
+                seen[inode] = received, sent
+                settles = settled.get(inode) == received and not _unsent(connection)
+                if _has_ended(connection) or settles or _is_answered(connection):
+                    with suppress(OSError):  # the other side was first
+                        connection.shutdown(socket.SHUT_RDWR)
+                    waiting.pop(inode).close()
+            if not waiting and not _inodes(pid, port, _ESTABLISHED):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL)
+    finally:
+        for connection in waiting.values():
+            connection.close()
+
+
+def _inode(connection: socket.socket) -> int:
+    return os.fstat(connection.fileno()).st_ino
+
+
+def _counts(connection: socket.socket) -> tuple[int, int]:
+    """The bytes received and sent in all."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+    (received,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
+    (sent,) = struct.unpack_from("Q", info, _BYTES_SENT)
+    return received, sent
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    """Whether either side has closed it."""
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED_NOW
 
 
 def _is_answered(connection: socket.socket) -> bool:
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
     (sent,) = struct.unpack_from("I", info, _LAST_SENT)
     (received,) = struct.unpack_from("I", info, _LAST_RECEIVED)
-    (received_in_all,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
-    (sent_in_all,) = struct.unpack_from("Q", info, _BYTES_SENT)
+    received_in_all, sent_in_all = _counts(connection)
     if not received_in_all:
         return True
     if not sent_in_all or _unsent(connection):

@@ -98,8 +98,8 @@ def predict_file(
                 probabilities = _predict(predictor, texts, source, block[0][0], column)
                 sink.write(
                     [
-                        row | _prediction(each, predictor.labels)
-                        for (_, row), each in zip(block, probabilities.tolist(), strict=True)
+                        _joined(row, _prediction(each, predictor.labels), f"{source}: row {number}")
+                        for (number, row), each in zip(block, probabilities.tolist(), strict=True)
                     ]
                 )
                 progress.advance(task, len(block))
@@ -131,6 +131,13 @@ def _predict(
         raise ValueError(
             f"{source}: row {first + error.text}, column {column}: {error.reason}"
         ) from None
+
+
+def _joined(row: dict[str, Any], found: dict[str, Any], place: str) -> dict[str, Any]:
+    if taken := [name for name in found if name in row]:
+        raise ValueError(f"{place} has {', '.join(taken)}, which OUT's prediction would replace; "
+                         "rename it in IN")  # fmt: skip
+    return row | found
 
 
 def _prediction(probabilities: list[float], labels: list[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from export.backends import open_backend
+from export.certificate import read_config, read_tokenizer
 from serve.classifier import TextClassifier
 from serve.client import Client, ModelChanged, Prediction, RequestRefused
 
@@ -67,7 +68,7 @@ def open_predictor(
             Client(str(target), token=token, token_file=token_file, management_url=management_url)
         )
     engine = open_backend(target, backend or DEFAULT_BACKEND, threads=threads, device=device)
-    tokenizer = Tokenizer.from_file(str(Path(target) / "tokenizer.json"))
+    tokenizer = Tokenizer.from_buffer(read_tokenizer(target, read_config(target)))
     return TextClassifier(
         tokenizer, engine, engine.labels, engine.max_length, batch_size=batch_size
     )

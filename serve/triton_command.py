@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.certificate import read_artefact, read_config
+from export.certificate import read_artefact, read_config, read_tokenizer
 from models.command import command
 from serve.archive import ARTEFACTS
 from serve.command import command_parser
@@ -59,7 +59,8 @@ def write_model(
     if target.exists():
         raise ValueError(f"{target}: is there already; remove it, or give another --name")
     content, _ = read_artefact(bundle, ARTEFACTS[backend])
-    labels = read_config(bundle)["labels"]
+    config = read_config(bundle)
+    tokenizer, labels = read_tokenizer(bundle, config), config["labels"]
     repository.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=repository))
     try:
@@ -67,7 +68,7 @@ def write_model(
         (new / str(version) / "model.onnx").write_bytes(content)
         (new / "config.pbtxt").write_text(model_config(content, name), encoding="utf-8")
         (new / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
-        shutil.copyfile(bundle / "tokenizer.json", new / "tokenizer.json")
+        (new / "tokenizer.json").write_bytes(tokenizer)
         new.chmod(0o755)
         os.rename(new, target)
     except BaseException:

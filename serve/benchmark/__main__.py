@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given != (0 if options.trivial else 2):
             raise ValueError("BUNDLE: give it and --reviews, or --trivial by itself")
         _check_numbers(options)
+        if options.output.is_dir():
+            raise ValueError(f"--output: {options.output} is a folder; name a file")
         check_installed(options.beside)
         with tempfile.TemporaryDirectory() as made:
             if options.trivial:
@@ -57,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 bundle = options.bundle
                 texts = read_texts(options.reviews, options.column, options.texts)
+                if not texts:
+                    raise ValueError(f"--reviews: {options.reviews} has no text")
             result = benchmark(bundle, texts, options)
     except ServerError as error:
         return fail(error, 1)

@@ -212,6 +212,15 @@ def test_queries_ask_for_metrics_and_labels_that_exist(name: str) -> None:
         assert query.count("(") == query.count(")")
 
 
+def test_a_triton_repository_takes_no_other_tokenizer(
+    own_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_bundle / "tokenizer.json").write_bytes(b"{}")
+    assert triton_main([str(own_bundle), str(tmp_path / "repository")]) == 2
+    assert "tokenizer.json: not the one that config.json names" in capsys.readouterr().err
+    assert not (tmp_path / "repository").exists()
+
+
 def test_a_triton_repository_is_written_whole(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

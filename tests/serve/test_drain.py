@@ -122,6 +122,28 @@ def test_a_first_request_is_waited_for_though_it_came_with_its_connection(
             assert connection.recv(100) == b"SLOW"
 
 
+def test_a_client_that_asks_again_at_once_is_let_go_between_two_answers(
+    other: tuple[subprocess.Popen[str], int],
+) -> None:
+    process, port = other
+    ended = threading.Event()
+
+    def ask(connection: socket.socket) -> None:
+        try:
+            while connection.send(b"quick") and connection.recv(100):
+                time.sleep(0.001)
+        except OSError:
+            pass
+        ended.set()
+
+    with connect(port) as busy:
+        asking = threading.Thread(target=ask, args=(busy,))
+        asking.start()
+        assert drain(process.pid, port, timeout=30)
+        assert ended.wait(30)
+        asking.join(30)
+
+
 def test_what_is_never_answered_is_given_up(other: tuple[subprocess.Popen[str], int]) -> None:
     process, port = other
     with connect(port) as slow:

@@ -55,6 +55,16 @@ def write(path: Path, rows: list[dict[str, str]]) -> Path:
 
 
 @pytest.mark.parametrize("source", ["in.csv", "in.jsonl"])
+def test_a_column_that_the_prediction_would_replace_is_refused(tmp_path: Path, source: str) -> None:
+    rows = [{"text": "good", "predicted_label": "mine"}]
+    path = write(tmp_path / source, rows)
+    with pytest.raises(ValueError, match="row 1 has predicted_label, which OUT's"):
+        predict_file(Lengths(), path, tmp_path / "out.csv", ORIGIN)
+    assert (tmp_path / "out.csv").read_bytes() == b""
+    assert list(read_rows(path)) == rows
+
+
+@pytest.mark.parametrize("source", ["in.csv", "in.jsonl"])
 @pytest.mark.parametrize("target", ["out.csv", "out.jsonl"])
 def test_every_row_is_kept_and_gets_its_prediction(
     tmp_path: Path, source: str, target: str

@@ -67,6 +67,16 @@ assert not {{"torch", "ts", "transformers"}} & sys.modules.keys()
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def test_another_tokenizer_than_the_bundles_is_refused(own_bundle: Path) -> None:
+    path = own_bundle / "tokenizer.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(ValueError, match=r"tokenizer\.json: not the one that config\.json names"):
+        open_predictor(own_bundle)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no tokenizer\.json in it"):
+        open_predictor(own_bundle)
+
+
 @pytest.mark.parametrize(
     ("backend", "match"), [("onxn", "did you mean 'onnx'"), ("torchscript", "model.ts")]
 )
