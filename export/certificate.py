@@ -74,12 +74,14 @@ def read_certificate(folder: Path) -> dict[str, Any]:
         return {}
     value = _read_json(path)
     version = value.get("schema_version")
-    if version == SCHEMA_VERSION and not isinstance(value.get("artefacts"), dict):
-        raise ValueError(f"{path}: names no artefacts; write it anew with: python -m export")
     if version != SCHEMA_VERSION:
         raise ValueError(
             f"{path}: schema_version is {version!r}, this program reads {SCHEMA_VERSION}; "
             f"write it anew with: python -m export {folder}"
+        )
+    if not isinstance(value.get("artefacts"), dict):
+        raise ValueError(
+            f"{path}: names no artefacts; write it anew with: python -m export {folder}"
         )
     artefacts: dict[str, Any] = value["artefacts"]
     return artefacts

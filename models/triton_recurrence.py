@@ -11,6 +11,8 @@ gives. With `TRITON_INTERPRET=1` in the environment Triton runs it on CPU tensor
 B batch, T steps, H hidden size, D directions.
 """
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -38,10 +40,7 @@ def advance(states: Tensor, gates: Tensor, n: Tensor, w_h: Tensor) -> None:
     """
     _check(states, gates, n, w_h)
     steps, batch, directions, hidden = len(states) - 1, *states.shape[1:]
-    _advance[triton.cdiv(batch, ROWS), directions](
-        states, gates, n, w_h, steps, batch, directions,
-        HIDDEN=hidden, ROWS=ROWS, COLUMNS=COLUMNS, DEPTH=DEPTH, PRECISION=_precision(),
-    )  # fmt: skip
+    _launch(_advance, (states, gates, n, w_h), steps, batch, directions, hidden)
 
 
 def retreat(state: Tensor, z: Tensor, gates: Tensor, w_h: Tensor) -> None:
@@ -54,8 +53,14 @@ def retreat(state: Tensor, z: Tensor, gates: Tensor, w_h: Tensor) -> None:
     _check(state, gates, w_h)
     steps, batch, directions, hidden = z.shape
     assert z.stride() == (batch * directions * 3 * hidden, directions * 3 * hidden, 3 * hidden, 1)
-    _retreat[triton.cdiv(batch, ROWS), directions](
-        state, z, gates, w_h, steps, batch, directions,
+    _launch(_retreat, (state, z, gates, w_h), steps, batch, directions, hidden)
+
+
+def _launch(kernel: Any, tensors: tuple[Tensor, ...], steps: int, batch: int, directions: int,
+            hidden: int) -> None:  # fmt: skip
+    """One program for some rows of the batch in one direction."""
+    kernel[triton.cdiv(batch, ROWS), directions](
+        *tensors, steps, batch, directions,
         HIDDEN=hidden, ROWS=ROWS, COLUMNS=COLUMNS, DEPTH=DEPTH, PRECISION=_precision(),
     )  # fmt: skip
 

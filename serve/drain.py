@@ -16,6 +16,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 _PIDFD_GETFD = 438  # the same on every architecture
@@ -77,65 +78,65 @@ def _close_answered(pid: int, process: int, port: int, timeout: float) -> bool:
     """The copies are kept: a client that asks again as soon as it is answered leaves a gap that
     looking all of them up each time would miss."""
     deadline = time.monotonic() + timeout
-    waiting: dict[int, socket.socket] = {}  # by inode
-    seen: dict[int, tuple[int, int]] = {}  # bytes received and sent when last looked at
-    settled: dict[int, int] = {}  # bytes received when an answer was seen to go out
+    waiting: dict[int, _Watched] = {}  # by inode
     look_up = 0.0
     try:
         while True:
             if time.monotonic() >= look_up:  # those too that were accepted at the last moment
-                for connection in _sockets(pid, process, port, _ESTABLISHED):
-                    if waiting.setdefault(_inode(connection), connection) is not connection:
-                        connection.close()
+                for copy in _sockets(pid, process, port, _ESTABLISHED):
+                    inode = os.fstat(copy.fileno()).st_ino
+                    if inode in waiting:
+                        copy.close()
+                    else:
+                        waiting[inode] = _Watched(copy)
                 look_up = time.monotonic() + _LOOK_UP
-            for inode, connection in list(waiting.items()):
-                received, sent = _counts(connection)
-                received_before, sent_before = seen.get(inode, (-1, sent))
-                if received == received_before and sent > sent_before:
-                    settled[inode] = received
-                seen[inode] = received, sent
-                settles = settled.get(inode) == received and not _unsent(connection)
-                if _has_ended(connection) or settles or _is_answered(connection):
+            for inode, watched in list(waiting.items()):
+                if watched.is_done():
                     with suppress(OSError):  # the other side was first
-                        connection.shutdown(socket.SHUT_RDWR)
-                    waiting.pop(inode).close()
+                        watched.copy.shutdown(socket.SHUT_RDWR)
+                    waiting.pop(inode).copy.close()
             if not waiting and not _inodes(pid, port, _ESTABLISHED):
                 return True
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL)
     finally:
-        for connection in waiting.values():
-            connection.close()
+        for watched in waiting.values():
+            watched.copy.close()
 
 
-def _inode(connection: socket.socket) -> int:
-    return os.fstat(connection.fileno()).st_ino
+@dataclass
+class _Watched:
+    """A copy of a connection's socket, and the bytes it had received and sent in all when it was
+    last looked at."""
 
+    copy: socket.socket
+    received: int = -1
+    sent: int = 0
+    answered: int = -1
+    """The bytes received when an answer was seen to go out."""
 
-def _counts(connection: socket.socket) -> tuple[int, int]:
-    """The bytes received and sent in all."""
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
-    (received,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
-    (sent,) = struct.unpack_from("Q", info, _BYTES_SENT)
-    return received, sent
-
-
-def _has_ended(connection: socket.socket) -> bool:
-    """Whether either side has closed it."""
-    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED_NOW
-
-
-def _is_answered(connection: socket.socket) -> bool:
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
-    (sent,) = struct.unpack_from("I", info, _LAST_SENT)
-    (received,) = struct.unpack_from("I", info, _LAST_RECEIVED)
-    received_in_all, sent_in_all = _counts(connection)
-    if not received_in_all:
-        return True
-    if not sent_in_all or _unsent(connection):
-        return False
-    return sent < received or (sent == received and sent > TIE_PATIENCE_MS)
+    def is_done(self) -> bool:
+        """Whether it waits for no answer, or either side has closed it."""
+        info = self.copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+        if info[0] != _ESTABLISHED_NOW:
+            return True
+        (received,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
+        (sent,) = struct.unpack_from("Q", info, _BYTES_SENT)
+        if received == self.received and sent > self.sent:
+            self.answered = received
+        self.received, self.sent = received, sent
+        if not received:
+            return True
+        if not sent or _unsent(self.copy):
+            return False
+        if self.answered == received:
+            return True
+        (since_sent,) = struct.unpack_from("I", info, _LAST_SENT)
+        (since_received,) = struct.unpack_from("I", info, _LAST_RECEIVED)
+        return since_sent < since_received or (
+            since_sent == since_received and since_sent > TIE_PATIENCE_MS
+        )
 
 
 def _unsent(connection: socket.socket) -> int:
