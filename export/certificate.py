@@ -17,6 +17,7 @@ SCHEMA_VERSION = 1
 CERTIFICATE = "parity.json"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
+NEEDED = ("labels", "max_length", "tokenizer_sha256", "weights_sha256")  # of a config.json
 
 
 def verify_artefact(folder: str | Path, filename: str) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is damaged, or was changed.
+        ValueError: it is damaged, was changed, or lacks what serving and proofs read of it.
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
@@ -142,6 +143,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
             f"{folder}: no {CONFIG} in it; a bundle is a folder such as the best/ of a training run"
         )
     config = _read_json(path)
+    if missing := [name for name in NEEDED if name not in config]:
+        raise ValueError(f"{path}: has no {', '.join(missing)}; restore it, or train it again")
     check_config(path, config)
     return config
 

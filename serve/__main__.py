@@ -11,7 +11,13 @@ from models.command import command, fail
 from serve import archive_command, ask_command, health_command, predict_command, triton_command
 from serve.client import Client
 from serve.command import command_parser
-from serve.flags import add_server_flags, add_serving_flags, parse_models, server_config
+from serve.flags import (
+    PAGE_PORT,
+    add_server_flags,
+    add_serving_flags,
+    parse_models,
+    server_config,
+)
 from serve.page import PageServer
 from serve.server import Server, ServerError
 from serve.stopping import Stopped, raise_stopped
@@ -56,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         models, config = parse_models(options.bundles, options), server_config(options)
         if options.page:  # first, so that nothing starts where the page's port cannot be had
-            page = PageServer({}, options.page_port)
+            port = PAGE_PORT if options.page_port is None else options.page_port
+            page = PageServer({}, port)
         with Server(models, config) as server:
             return _run(server, page, console)
     except Stopped:

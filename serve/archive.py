@@ -30,6 +30,14 @@ ARTEFACTS = {
 """Backend -> its artefact, of those that a worker can open without this project."""
 
 JAVA_INT = 2**31 - 1  # the most that TorchServe reads into a whole number
+# What is bounded otherwise: processes and threads by what machines start, bytes by what a request
+# of a few words has. TorchServe is told twice the bytes of a body (see `serve.instance`).
+_RANGES = {
+    "workers": (1, 1024),
+    "threads": (1, 1024),
+    "max_body_bytes": (256, JAVA_INT // 2),
+    "max_text_bytes": (64, JAVA_INT),
+}
 MANIFEST = "MAR-INF/MANIFEST.json"
 YAML_NAMES = {
     "batch_size": "batchSize",
@@ -93,11 +101,12 @@ class ServingConfig:
         values = asdict(self)
         values |= {f"max_{name}": value for name, value in values.pop("limits").items()}
         for name, value in values.items():
-            # TorchServe is told twice the bytes (see `serve.instance`).
-            most = JAVA_INT // 2 if name == "max_body_bytes" else JAVA_INT
-            if not isinstance(value, int) or not 1 <= value <= most:
+            least, most = _RANGES.get(name, (1, JAVA_INT))
+            if not isinstance(value, int) or not least <= value <= most:
                 flag = name.replace("_", "-")
-                raise ValueError(f"--{flag}: got {value!r}; give a whole number from 1 to {most}")
+                raise ValueError(
+                    f"--{flag}: got {value!r}; give a whole number from {least} to {most}"
+                )
 
 
 def write_archive(

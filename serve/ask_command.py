@@ -16,7 +16,7 @@ from rich.console import Console
 from models.command import command, fail
 from serve.client import Client, ClientError, Prediction, RequestRefused
 from serve.command import command_parser
-from serve.flags import add_serving_flags, parse_models, serving_config
+from serve.flags import add_serving_flags, given_flags, parse_models, serving_config
 from serve.server import Server, ServerError
 from serve.server_config import ServerConfig
 from serve.stopping import Stopped, raise_stopped
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     try:
         if options.target.startswith(("http://", "https://")):
+            for name in given_flags(options):
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag}: {options.target} runs already; leave the flag out")
             _ask(Client(options.target, token_file=options.token_file), options.texts, console)
         else:
             raise_stopped()

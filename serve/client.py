@@ -129,10 +129,11 @@ class Client:
 
         Raises:
             RequestRefused: a text or the request is not taken; nothing is returned for the others.
+            TypeError: one text, and no list of it.
             TokenRefused, Unavailable: see there.
             FileNotFoundError, ValueError: the token file is missing, or cannot be read as one.
         """
-        answer = self._ask({"text": list(texts)})
+        answer = self._ask({"text": list(several(texts))})
         with self._understood():
             identity = {name: answer[name] for name in ("model", "version")}
             found = [_prediction(each | identity) for each in answer["predictions"]]
@@ -246,6 +247,13 @@ class Client:
 def _is_token_refused(status: int, answer: dict[str, Any]) -> bool:
     """TorchServe says it by 400 and a type of its own; a proxy by 401 or 403."""
     return status in (401, 403) or (status == 400 and answer.get("type") == "InvalidKeyException")
+
+
+def several(texts: Sequence[str]) -> Sequence[str]:
+    """The texts; `TypeError` for a single one, whose characters would be taken for texts."""
+    if isinstance(texts, str):
+        raise TypeError("texts: got one str; give a list of texts, such as [text]")
+    return texts
 
 
 def _body(question: dict[str, Any]) -> bytes:

@@ -10,6 +10,8 @@ from serve.requests import Limits
 from serve.served_model import Model
 from serve.server_config import ServerConfig
 
+PAGE_PORT = 8083
+
 
 def parse_model(text: str) -> Model:
     """`[NAME[@VERSION]=]FOLDER` -> the model.
@@ -18,11 +20,14 @@ def parse_model(text: str) -> Model:
     ready-made archive has its own name and version.
 
     Raises:
-        ValueError, FileNotFoundError: an archive that is not there, is broken, or is another's.
+        ValueError, FileNotFoundError: an archive that is not there, is broken, or is another's; a
+            name, a version or a folder that is announced and not there.
     """
     given, separator, folder = text.rpartition("=")
     source = Path(folder)
-    name, _, version = given.partition("@")
+    name, at, version = given.partition("@")
+    if not folder or (separator and not name) or (at and not version):
+        raise ValueError(f"{text}: give BUNDLE, NAME=BUNDLE or NAME@VERSION=BUNDLE")
     if source.suffix == ".mar":
         found = Model.of_archive(source)
         return Model(source, name or found.name, version or found.version).checked()
@@ -36,10 +41,14 @@ def parse_models(texts: Sequence[str], options: argparse.Namespace) -> list[Mode
     """The models. Errors as `parse_model`'s; `ValueError` also where a flag of `add_serving_flags`
     that was given asks for what a ready-made archive will not do."""
     models = [parse_model(each) for each in texts]
-    given = {name: getattr(options, name) for name in getattr(options, "given", ())}
     for model in models:
-        model.check_flags(given)
+        model.check_flags(given_flags(options))
     return models
+
+
+def given_flags(options: argparse.Namespace) -> dict[str, Any]:
+    """The flags of `add_serving_flags` that somebody gave, by their names in `options`."""
+    return {name: getattr(options, name) for name in getattr(options, "given", ())}
 
 
 class _Noted(argparse.Action):
@@ -141,11 +150,17 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         help="faster for the first thousands of requests and slower after them",
     )
     group.add_argument("--page", action="store_true", help="also a page to try and compare models")
-    group.add_argument("--page-port", type=int, default=8083, metavar="N", help="default: 8083")
+    group.add_argument("--page-port", type=int, metavar="N", help=f"default: {PAGE_PORT}")
 
 
 def server_config(options: argparse.Namespace) -> ServerConfig:
-    """What all the flags say."""
+    """What all the flags say.
+
+    Raises:
+        ValueError: what no server could do, or a flag that nothing would follow.
+    """
+    if options.page_port is not None and not options.page:
+        raise ValueError(f"--page-port: got {options.page_port} without --page; give that, too")
     return ServerConfig(
         backend=options.backend,
         port=options.port,

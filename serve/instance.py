@@ -45,6 +45,10 @@ def free_ports(
         ValueError: one that was asked for is taken, or asked for twice.
     """
     asked = {"--port": inference, "--management-port": management, "--metrics-port": metrics}
+    owners: dict[int, str] = {}
+    for flag, port in asked.items():
+        if port and owners.setdefault(port, flag) != flag:
+            raise ValueError(f"{flag}: got {port}, which is {owners[port]} too; give another port")
     held: list[socket.socket] = []
     try:
         for flag, port in asked.items():

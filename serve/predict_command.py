@@ -25,7 +25,15 @@ from serve.client import ClientError, RequestRefused
 from serve.command import command_parser
 from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
 from serve.predictor import HttpPredictor, Predictor, open_predictor
-from serve.rows import KINDS, RowWriter, csv_field, read_alike, read_rows, whole_bytes
+from serve.rows import (
+    KINDS,
+    RowWriter,
+    csv_field,
+    read_alike,
+    read_header,
+    read_rows,
+    whole_bytes,
+)
 
 BLOCK = 256  # rows predicted and written together
 _PREDICTED = re.compile("predicted_label|predicted_score|probability_.*", re.DOTALL)
@@ -61,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         written = predict_file(predictor, options.input, options.output, origin, options.column)
     except ClientError as error:
-        return fail(error)
+        return fail(error, 1)
     print(f"{options.output}: {written:,} rows")
     return 0
 
@@ -103,7 +111,21 @@ def predict_file(
                     ]
                 )
                 progress.advance(task, len(block))
+            if total == 0 and source.suffix == target.suffix == ".csv":
+                _write_header(sink, read_header(source), predictor.labels, column, source)
     return total
+
+
+def _write_header(
+    sink: RowWriter, names: list[str], labels: list[str], column: str, source: Path
+) -> None:
+    """That of a CSV without rows, so that who reads it finds the columns of every other."""
+    if not names:
+        raise ValueError(f"{source}: empty; a CSV begins with a header")
+    row = dict.fromkeys(names, "no row")
+    _text_of(row, column, f"{source}: the header")
+    found = _joined(row, _prediction([0.0] * len(labels), labels), f"{source}: the header")
+    sink.write([], list(found))
 
 
 def _text_of(row: dict[str, Any], column: str, place: str) -> str:

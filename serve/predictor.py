@@ -3,6 +3,7 @@
 N texts. Importing this imports neither torch nor TorchServe.
 """
 
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,14 @@ from tokenizers import Tokenizer
 from export.backends import open_backend
 from export.certificate import read_config, read_tokenizer
 from serve.classifier import TextClassifier
-from serve.client import Client, ModelChanged, Prediction, RequestRefused
+from serve.client import Client, ModelChanged, Prediction, RequestRefused, several
+from serve.problems import Problem
+from serve.requests import Limits, checked_text
 
 DEFAULT_BACKEND = "onnx"
 TEXTS_A_REQUEST = 64
 REQUESTS_AT_ONCE = 4
+_ANY_LENGTH = Limits(text_bytes=sys.maxsize)
 
 
 class Predictor(Protocol):
@@ -67,11 +71,30 @@ def open_predictor(
         return HttpPredictor(
             Client(str(target), token=token, token_file=token_file, management_url=management_url)
         )
+    if (token, token_file, management_url) != (None, None, None):
+        raise ValueError(f"a token is an endpoint's, and {target} is a bundle; leave it out")
     engine = open_backend(target, backend or DEFAULT_BACKEND, threads=threads, device=device)
     tokenizer = Tokenizer.from_buffer(read_tokenizer(target, read_config(target)))
-    return TextClassifier(
+    return BundlePredictor(
         tokenizer, engine, engine.labels, engine.max_length, batch_size=batch_size
     )
+
+
+class BundlePredictor(TextClassifier):
+    """A bundle in this process. Texts that an endpoint would not take raise
+    `serve.client.RequestRefused`, as `HttpPredictor` does; they may be of any length."""
+
+    def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Probabilities (N, 2), in order."""
+        for index, text in enumerate(several(texts)):
+            try:
+                checked_text(text, "text", _ANY_LENGTH)
+            except Problem as problem:
+                reason = problem.message.removeprefix("text: ")
+                raise RequestRefused(
+                    reason, problem.status, problem.code, problem.field, index
+                ) from None
+        return super().predict(texts)
 
 
 class HttpPredictor:
@@ -103,7 +126,7 @@ class HttpPredictor:
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities (N, 2); several requests at once, each of several texts."""
-        starts = range(0, len(texts), TEXTS_A_REQUEST)
+        starts = range(0, len(several(texts)), TEXTS_A_REQUEST)
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             parts = pool.map(
                 lambda start: self._rows(texts[start : start + TEXTS_A_REQUEST], start), starts

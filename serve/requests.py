@@ -205,11 +205,12 @@ def _item(value: Any, field: str, limits: Limits) -> str:
         _refuse_unknown(value, ("text",) if field else NATIVE_FIELDS, field)
         if "text" not in value:
             raise Problem(422, "missing_field", f"{inner}: missing; send the text in it", inner)
-        return _text(value["text"], inner, limits)
-    return _text(value, field, limits)
+        return checked_text(value["text"], inner, limits)
+    return checked_text(value, field, limits)
 
 
-def _text(value: Any, field: str, limits: Limits) -> str:
+def checked_text(value: Any, field: str, limits: Limits) -> str:
+    """The text itself. Raises `Problem` where it is none that an endpoint scores."""
     if not isinstance(value, str):
         raise Problem(422, "wrong_type", f"{field}: {_kind(value)}; send a string", field)
     if len(value) > limits.text_bytes:  # before encoding it: no copy of what is far too long

@@ -4,8 +4,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -57,9 +56,13 @@ def _json_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
 
 def _json_row(line: str, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(line, parse_float=partial(_finite, place=place))
-    except OverflowError as error:
-        raise ValueError(str(error)) from None
+        row = json.loads(
+            line,
+            parse_float=_finite,
+            object_pairs_hook=_object,
+        )
+    except _Unkept as error:
+        raise ValueError(f"{place}: {error}") from None
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
@@ -76,10 +79,23 @@ def _json_row(line: str, place: str) -> dict[str, Any]:
     return row
 
 
-def _finite(number: str, place: str) -> float:
+class _Unkept(Exception):
+    """What JSON allows, and what would not be written as it was read."""
+
+
+def _finite(number: str) -> float:
     if math.isinf(value := float(number)):  # it would be written as Infinity, which is no JSON
-        raise OverflowError(f"{place}: {number} is more than a float holds; write it as a text")
+        raise _Unkept(f"{number} is more than a float holds; write it as a text")
     return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = ", ".join(repr(name) for name in found if names.count(name) > 1)
+        raise _Unkept(f"{twice} more than once; only the last would be kept: rename the others")
+    return found
 
 
 def _not_utf8(path: Path, rows: int) -> ValueError:
@@ -112,7 +128,7 @@ class RowWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._fields = path, _header(path) if path.suffix == ".csv" else []
+        self._path, self._fields = path, read_header(path) if path.suffix == ".csv" else []
         self._file = path.open("ab")
 
     def __enter__(self) -> Self:
@@ -121,16 +137,19 @@ class RowWriter:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        """Raises `ValueError` where a row of a CSV has other fields; nothing is written then."""
-        self._file.write(self._csv(rows) if self._path.suffix == ".csv" else _jsonl(rows))
+    def write(self, rows: list[dict[str, Any]], fields: Sequence[str] = ()) -> None:
+        """`fields` are a new CSV's where there may be no rows.
+
+        Raises `ValueError` where a row of a CSV has other fields; nothing is written then.
+        """
+        self._file.write(self._csv(rows, fields) if self._path.suffix == ".csv" else _jsonl(rows))
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def _csv(self, rows: list[dict[str, Any]]) -> bytes:
+    def _csv(self, rows: list[dict[str, Any]], fields: Sequence[str]) -> bytes:
         lines = _Lines()
         header = not self._fields
-        self._fields = self._fields or list(rows[0])
+        self._fields = self._fields or list(fields or rows[0])
         writer = csv.DictWriter(lines, self._fields)
         if header:
             writer.writeheader()
@@ -166,7 +185,7 @@ def _jsonl(rows: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
-def _header(path: Path) -> list[str]:
+def read_header(path: Path) -> list[str]:
     """The fields of a CSV, in order; none of an empty one, or where there is no file."""
     if not path.exists():
         return []

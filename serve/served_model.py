@@ -1,5 +1,6 @@
 """What is served: a bundle, or a ready-made archive, which says of itself what TorchServe obeys."""
 
+import hashlib
 import json
 import zipfile
 import zlib
@@ -12,6 +13,10 @@ import yaml
 
 from serve.archive import MANIFEST, YAML_NAMES
 from serve.handler import CONFIG
+
+
+class _Unproved(Exception):
+    """An archive of ours whose files are not those that were proved."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Model:
                 return cls._read(source, archive)
         except FileNotFoundError:
             raise FileNotFoundError(f"{source}: there is no such archive") from None
-        except (OSError, zipfile.BadZipFile, zlib.error, yaml.YAMLError) as error:
+        except (OSError, zipfile.BadZipFile, zlib.error, yaml.YAMLError, _Unproved) as error:
             raise ValueError(f"{source}: a broken archive: {_first_line(error)}") from error
         except (KeyError, TypeError, AttributeError, ValueError, NotImplementedError) as error:
             raise ValueError(
@@ -66,6 +71,7 @@ class Model:
                 packed["workers"] = workers
         if CONFIG in archive.namelist():  # of ours
             serving = json.loads(archive.read(CONFIG))
+            _check_proof(archive, serving["artefact"])
             packed |= {flag: serving[flag] for flag in ("threads", "backend")}
             packed |= {f"max_{name}": each for name, each in serving["limits"].items()}
         return cls(source, str(described["modelName"]), str(described["modelVersion"]), packed)
@@ -119,6 +125,18 @@ def check_distinct(models: Collection[Model]) -> None:
                 "NAME@VERSION=FOLDER"
             )
         seen.add(key)
+
+
+def _check_proof(archive: zipfile.ZipFile, artefact: str) -> None:
+    """Raises `_Unproved` where artefact or tokenizer are not those that were proved and packed."""
+    proof = json.loads(archive.read("parity.json"))["artefacts"].get(artefact) or {}
+    config = json.loads(archive.read("config.json"))
+    for name, wanted in ((artefact, proof.get("sha256")),
+                         ("tokenizer.json", config.get("tokenizer_sha256"))):  # fmt: skip
+        if hashlib.sha256(archive.read(name)).hexdigest() != wanted:
+            raise _Unproved(f"its {name} is not the one that was proved; pack it anew")
+    if proof.get("passed") is not True:
+        raise _Unproved(f"the parity of its {artefact} was not proved; pack it anew")
 
 
 def _first_line(error: Exception) -> str:

@@ -47,6 +47,7 @@ class ServerConfig:
                 f"--token-minutes: got {self.token_minutes}; give more than 0, at most "
                 f"{LONGEST_TOKEN} (100 years)"
             )
-        for flag, seconds in (("start", self.start_timeout), ("drain", self.drain_timeout)):
-            if not seconds >= 0:  # nor what is no number
-                raise ValueError(f"--{flag}-timeout: got {seconds}; give seconds from 0 up")
+        if not self.start_timeout > 0:  # nor what is no number
+            raise ValueError(f"--start-timeout: got {self.start_timeout}; give seconds above 0")
+        if not self.drain_timeout >= 0:
+            raise ValueError(f"--drain-timeout: got {self.drain_timeout}; give seconds from 0 up")

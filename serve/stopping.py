@@ -1,21 +1,25 @@
-"""SIGINT and SIGTERM as an exception, so that a server is drained and removed on the way out."""
+"""Signals that end a server as an exception, so that it is drained and removed on the way out."""
 
 import signal
 from types import FrameType
 from typing import NoReturn
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
+
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM. No `Exception`: nothing on the way may catch it."""
+    """One of the signals. No `Exception`: nothing on the way may catch it."""
 
 
 def raise_stopped() -> None:
-    """From now on the first of either signal raises `Stopped`, and later ones do nothing."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    """From now on the first of the signals raises `Stopped`, and later ones do nothing. SIGHUP that
+    `nohup` has ignored stays so."""
+    for number in _SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)  # draining ends by itself
     raise Stopped

@@ -8,7 +8,7 @@ is written beside it. Without Triton at hand, the names and types are taken from
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from export.certificate import read_artefact, read_config, read_tokenizer
@@ -21,6 +21,8 @@ EPILOG = """\
 example:
   python -m serve triton runs/1-gru/best repository --name sentiment
   tritonserver --model-repository repository
+
+Another --version is added to a model that is there; Triton serves the newest.
 """
 # ONNX's names of types -> Triton's, of those that the artefacts have
 _TYPES = {"tensor(int64)": "TYPE_INT64", "tensor(float)": "TYPE_FP32"}
@@ -48,33 +50,58 @@ def main(arguments: Sequence[str]) -> int:
 def write_model(
     bundle: Path, repository: Path, name: str, version: int = 1, backend: str = "onnx"
 ) -> Path:
-    """Writes the model's folder in the repository, whole or not at all; returns it.
+    """Writes the model's folder in the repository, or a version of a model that is there, whole or
+    not at all; returns the model's folder.
 
     Raises:
-        ValueError: an artefact without its proof; a model of this name is there already.
+        ValueError: an artefact without its proof; the version is there already, or the model's
+            other versions have another tokenizer, other labels or another interface, which all
+            versions share.
     """
     target = repository / name
     if version < 1:
         raise ValueError(f"--version: got {version}; Triton's begin at 1")
-    if target.exists():
-        raise ValueError(f"{target}: is there already; remove it, or give another --name")
     content, _ = read_artefact(bundle, ARTEFACTS[backend])
     config = read_config(bundle)
-    tokenizer, labels = read_tokenizer(bundle, config), config["labels"]
+    shared = {
+        "config.pbtxt": model_config(content, name).encode(),
+        "labels.txt": ("\n".join(config["labels"]) + "\n").encode(),
+        "tokenizer.json": read_tokenizer(bundle, config),
+    }
+    if target.exists():
+        _check_version(target, version, shared)
     repository.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=repository))
     try:
-        (new / str(version)).mkdir()
-        (new / str(version) / "model.onnx").write_bytes(content)
-        (new / "config.pbtxt").write_text(model_config(content, name), encoding="utf-8")
-        (new / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
-        (new / "tokenizer.json").write_bytes(tokenizer)
-        new.chmod(0o755)
-        os.rename(new, target)
+        made = new / str(version)
+        made.mkdir()
+        (made / "model.onnx").write_bytes(content)
+        if target.exists():
+            os.rename(made, target / str(version))
+            new.rmdir()
+        else:
+            for file, each in shared.items():
+                (new / file).write_bytes(each)
+            new.chmod(0o755)
+            os.rename(new, target)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
     return target
+
+
+def _check_version(target: Path, version: int, shared: Mapping[str, bytes]) -> None:
+    if (target / str(version)).exists():
+        raise ValueError(
+            f"{target / str(version)}: is there already; remove it, or give another --version or "
+            "--name"
+        )
+    for file, content in shared.items():
+        if not (target / file).is_file() or (target / file).read_bytes() != content:
+            raise ValueError(
+                f"{target / file}: is not this bundle's, and a model's versions share it; give "
+                "another --name"
+            )
 
 
 def model_config(content: bytes, name: str) -> str:

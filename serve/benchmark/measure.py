@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 from rich.console import Console
 from rich.progress import Progress
 
@@ -107,12 +106,10 @@ def _check(system: System, *loads: Load) -> None:
 def _measure_predictor(predictor: Predictor, texts: list[str], size: int) -> dict[str, float]:
     """`size` texts a call."""
     calls = [texts[place : place + size] for place in range(0, len(texts), size)]
-    process = psutil.Process()
-    before, start = process.cpu_times(), time.perf_counter()
+    before, start = time.process_time(), time.perf_counter()  # finer than psutil's 10 ms
     for call in calls:
         predictor.predict(call)
-    elapsed, after = time.perf_counter() - start, process.cpu_times()
-    spent = after.user + after.system - before.user - before.system
+    elapsed, spent = time.perf_counter() - start, time.process_time() - before
     found = {"rate": len(texts) / elapsed, "cpu_us_workers": 1e6 * spent / len(texts)}
     if len(calls) > 1:
         return found

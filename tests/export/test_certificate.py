@@ -12,13 +12,27 @@ from export.certificate import CERTIFICATE, certify, read_artefact, revoke, veri
 from models.files import write_whole
 
 
+CONFIG = {"labels": ["no", "yes"], "max_length": 16, "tokenizer_sha256": "t", "weights_sha256": "w"}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "config.json").write_text(json.dumps({"weights_sha256": "w"}), encoding="utf-8")
+    write_config(tmp_path, **CONFIG)
     (tmp_path / "model.onnx").write_bytes(b"graph")
     digest = hashlib.sha256(b"graph").hexdigest()
     certify(tmp_path, "model.onnx", {"sha256": digest, "weights_sha256": "w", "passed": True})
     return tmp_path
+
+
+def write_config(folder: Path, **config: object) -> None:
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+@pytest.mark.parametrize("key", CONFIG)
+def test_a_config_without_what_is_read_of_it_is_named(folder: Path, key: str) -> None:
+    write_config(folder, **{name: each for name, each in CONFIG.items() if name != key})
+    with pytest.raises(ValueError, match=rf"config\.json: has no {key}"):
+        read_artefact(folder, "model.onnx")
 
 
 def test_a_certified_artefact_is_read(folder: Path) -> None:
@@ -32,7 +46,7 @@ def _change_bytes(folder: Path) -> None:
 
 
 def _retrain(folder: Path) -> None:
-    (folder / "config.json").write_text(json.dumps({"weights_sha256": "v"}), encoding="utf-8")
+    write_config(folder, **CONFIG | {"weights_sha256": "v"})
 
 
 def _drop_certificate(folder: Path) -> None:

@@ -78,6 +78,7 @@ def test_what_is_left_behind_is_named(tmp_path: Path) -> None:
     ("arguments", "status", "message"),
     [
         (["nowhere", "good"], 2, "no config.json in it"),
+        (["http://127.0.0.1:{port}/x", "good", "--workers", "3"], 2, "--workers: http://127.0.0.1"),
         (["nowhere", "good", "--token-file", "key.json"], 2, "--token-file"),
         (["http://127.0.0.1:{port}/predictions/tiny", "good"], 1, "no answer after 5 attempts"),
         (

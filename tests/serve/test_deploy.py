@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import pytest
 import yaml
@@ -242,3 +244,29 @@ def test_a_triton_repository_is_written_whole(
     assert triton_main(arguments) == 2
     assert "is there already" in capsys.readouterr().err
     assert [path.name for path in repository.iterdir()] == ["tiny"]
+
+
+def test_a_triton_model_gets_another_version(
+    bundle: Path, own_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    certify: Callable[..., None],
+) -> None:  # fmt: skip
+    arguments = [str(bundle), str(tmp_path / "repository"), "--name", "tiny"]
+    assert triton_main(arguments) == 0
+    model = tmp_path / "repository" / "tiny"
+    shared = (model / "config.pbtxt").read_bytes()
+    proto = onnx.load(own_bundle / "model.onnx")
+    proto.doc_string = "another"
+    onnx.save(proto, own_bundle / "model.onnx")
+    certify(own_bundle, "model.onnx")
+    arguments[0] = str(own_bundle)
+    assert triton_main([*arguments, "--version", "2"]) == 0
+    for version, source in ((1, bundle), (2, own_bundle)):
+        content = (model / str(version) / "model.onnx").read_bytes()
+        assert content == (source / "model.onnx").read_bytes()
+    assert (model / "config.pbtxt").read_bytes() == shared
+    # what all versions share is not replaced under them
+    (model / "labels.txt").write_text("positive\nnegative\n")
+    assert triton_main([*arguments, "--version", "3"]) == 2
+    assert "labels.txt: is not this bundle's" in capsys.readouterr().err
+    assert sorted(path.name for path in model.iterdir() if path.is_dir()) == ["1", "2"]
+    assert [path.name for path in (tmp_path / "repository").iterdir()] == ["tiny"]

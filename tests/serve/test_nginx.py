@@ -183,6 +183,29 @@ def test_everything_else_is_refused_in_json(
     assert (found, answer["error"]["status"]) == (status, status)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /v1/sentiment HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /v1/sentiment HTTP/1.1\r\n\r\n",
+        b"POST /v1/sentiment HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_request_is_refused_in_json(proxy: tuple[int, Path], sent: bytes) -> None:
+    port, certificate = proxy
+    context = ssl.create_default_context(cafile=certificate)
+    with (
+        socket.create_connection(("127.0.0.1", port), 30) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as asking,
+    ):
+        asking.sendall(sent)
+        response = http.client.HTTPResponse(asking)
+        response.begin()
+        assert json.loads(response.read())["error"]["code"] == "malformed_request"
+        assert response.status == 400
+
+
 def test_prometheus_gets_the_metrics_and_nothing_else(proxy: tuple[int, Path]) -> None:
     port = int((proxy[1].parent / "metrics_port").read_text())
     for method, path, status in (

@@ -127,6 +127,10 @@ def test_the_command_scores_a_file_by_a_bundle(
         ('{"text": 1}\n', [], "row 1, column text"),
         ('{"text": "a"}\n{"text": " \\n"}\n', [], "row 2, column text: empty"),
         ('{"text": "a"}\nnonsense\n', [], "row 2: not a JSON object"),
+        ('{"text": "a"}\n{"text": "a\\u0000b"}\n', [], "row 2, column text: a NUL"),
+        ('{"text": "a", "text": "b"}\n', [], "row 1: 'text' more than once"),
+        ('{"text": "a", "x": {"y": 1, "y": 2}}\n', [], "row 1: 'y' more than once"),
+        ('{"text": "a"}\n', ["--token-file", "key.json"], "a token is an endpoint's"),
         ('{"review": "a"}\n', [], "--column"),
         ('{"text": "a"}\n', ["--backend", "magic"], "backend"),
         ('{"text": "a"}\n', ["--bundle", "/nowhere"], "/nowhere"),
@@ -370,3 +374,30 @@ def test_a_text_that_an_endpoint_refuses_is_named_by_its_row(tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"in\.jsonl: row 7, column text: 10 bytes; cut it"):
         predict_file(Refusing(), write(tmp_path / "in.jsonl", rows), target, ORIGIN)
     assert len(list(read_rows(target))) == 4  # the blocks before it
+
+
+def test_a_csv_without_rows_gives_one_with_all_columns(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("id,text\n")
+    for _ in range(2):  # and so it stays
+        assert main([str(source), str(target), "--bundle", str(bundle)]) == 0
+        assert target.read_text() == (
+            "id,text,predicted_label,predicted_score,probability_negative,probability_positive\n"
+        )
+    for content, named in (("id,review\n", "--column: got 'text'"), ("", "begins with a header")):
+        source.write_text(content)
+        target.unlink(missing_ok=True)
+        assert main([str(source), str(target), "--bundle", str(bundle)]) == 2
+        assert named in capsys.readouterr().err
+
+
+def test_an_endpoint_that_does_not_answer_is_no_mistake_of_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status 1, as `serve ask` ends."""
+    monkeypatch.setattr("serve.client.FIRST_PAUSE", 0.001)
+    source = write(tmp_path / "in.csv", ROWS)
+    url = "http://127.0.0.1:1/predictions/tiny"
+    assert main([str(source), str(tmp_path / "out.csv"), "--url", url]) == 1

@@ -11,9 +11,10 @@ from tokenizers import Tokenizer
 
 from export.__main__ import main as export_main
 from models import bundle as bundles
+from serve.client import RequestRefused
 from serve.predictor import open_predictor
 
-TEXTS = ["a very good book", "bad", "", "the book is not bad " * 9, "unheard words", "good"] * 7
+TEXTS = ["a very good book", "bad", "?", "the book is not bad " * 9, "unheard words", "good"] * 7
 # float32 logits of engines that add in different orders
 TOLERANCE = 1e-5
 
@@ -65,6 +66,23 @@ assert not {{"torch", "ts", "transformers"}} & sys.modules.keys()
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_texts_that_an_endpoint_refuses_are_refused(own_bundle: Path) -> None:
+    predictor = open_predictor(own_bundle)
+    assert len(predictor.predict(["good " * 50_000])) == 1  # but for their length
+    for text, code in (("", "empty_text"), (" \n", "empty_text"), ("a\0b", "invalid_text"),
+                       ("\ud800", "invalid_text"), (None, "wrong_type")):  # fmt: skip
+        with pytest.raises(RequestRefused, match=r"^text 1: ") as caught:
+            predictor.predict(["good", text])  # type: ignore[list-item]
+        assert (caught.value.code, caught.value.text) == (code, 1)
+    with pytest.raises(TypeError, match="give a list of texts"):
+        predictor.predict("good")
+
+
+def test_a_token_for_a_bundle_is_refused(own_bundle: Path) -> None:
+    with pytest.raises(ValueError, match="a token is an endpoint's"):
+        open_predictor(own_bundle, token_file="key_file.json")
 
 
 def test_another_tokenizer_than_the_bundles_is_refused(own_bundle: Path) -> None:

@@ -172,3 +172,27 @@ def test_what_is_not_ready_in_time_is_named_with_the_logs_end(
     assert "slow 2.0 has workers READY, STARTED, wanted are 2" in said
     assert "good" not in said and "'still loading'" in said
     server.instance.remove()
+
+
+@pytest.mark.parametrize("entry", ["model", "tokenizer"])
+def test_an_archive_whose_files_are_not_those_that_were_proved_is_refused(
+    archive: Path, tmp_path: Path, entry: str
+) -> None:
+    altered = rewrite(archive, tmp_path / "altered.mar", **{entry: b"another"})
+    with pytest.raises(ValueError, match=rf"altered\.mar: a broken archive: its {entry}.* proved"):
+        parse_model(str(altered))
+
+
+def test_an_archive_whose_proof_was_revoked_is_refused(archive: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive) as source:
+        certificate = json.loads(source.read("parity.json"))
+    certificate["artefacts"]["model.onnx"]["passed"] = False
+    altered = rewrite(archive, tmp_path / "altered.mar", parity=json.dumps(certificate))
+    with pytest.raises(ValueError, match=r"parity of its model\.onnx was not proved"):
+        parse_model(str(altered))
+
+
+@pytest.mark.parametrize("text", ["=x.mar", "tiny@=x", "tiny=", "@2.0=x", ""])
+def test_half_of_a_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="give BUNDLE, NAME=BUNDLE or NAME@VERSION=BUNDLE"):
+        parse_model(text)
