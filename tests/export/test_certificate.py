@@ -11,7 +11,6 @@ from export.backends import open_backend
 from export.certificate import CERTIFICATE, certify, read_artefact, revoke, verify_artefact
 from models.files import write_whole
 
-
 CONFIG = {"labels": ["no", "yes"], "max_length": 16, "tokenizer_sha256": "t", "weights_sha256": "w"}
 
 
