@@ -3,7 +3,8 @@
 TorchServe resets the requests in flight when it is told to stop, and has no way to be told to take
 no more. On Linux its parent can do that: `pidfd_getfd` (Linux 5.6) gives a copy of its listening
 socket, and `shutdown` on it ends the listening for all. The connections' own copies then tell, by
-TCP_INFO, which last received and which last sent: the former wait for an answer.
+TCP_INFO, which last received and which last sent: the former wait for an answer. Meanwhile a filter
+keeps their next requests from arriving, so that the gap after an answer does not close again.
 """
 
 import ctypes
@@ -32,6 +33,20 @@ TIE_PATIENCE_MS = 2000
 _POLL = 0.0002
 _LOOK_UP = 0.05  # seconds between looking for connections that were not known yet
 _ESTABLISHED_NOW = 1  # in TCP_INFO's first byte
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # the same on nearly every architecture
+# Berkeley Packet Filter, from the TCP header on: keep as many bytes as the header has. A segment's
+# acknowledgement arrives, its data does not, and is sent again as what was lost on the way.
+_HEADERS_ALONE = b"".join(
+    struct.pack("HBBI", *each)
+    for each in (
+        (0x30, 0, 0, 12),  # A = the byte with the header's length, in words of 4, in its upper half
+        (0x74, 0, 0, 2),  # A >>= 2
+        (0x54, 0, 0, 0x3C),  # A &= 60
+        (0x16, 0, 0, 0),  # return A
+    )
+)
+# A request that was cut in two by the filter is heard to its end after this long.
+_DEAF_SECONDS = 1.0
 
 
 def drain(pid: int, port: int, timeout: float) -> bool:
@@ -108,16 +123,24 @@ def _close_answered(pid: int, process: int, port: int, timeout: float) -> bool:
 @dataclass
 class _Watched:
     """A copy of a connection's socket, and the bytes it had received and sent in all when it was
-    last looked at."""
+    last looked at.
+
+    Args:
+        answered: the bytes received when an answer was seen to go out.
+        deaf_since: when it was kept from hearing more; None while it hears.
+        deaf_at: the bytes sent when it was let hear again; only an answer makes it deaf once more.
+    """
 
     copy: socket.socket
     received: int = -1
     sent: int = 0
     answered: int = -1
-    """The bytes received when an answer was seen to go out."""
+    deaf_since: float | None = None
+    deaf_at: int = -1
 
     def is_done(self) -> bool:
         """Whether it waits for no answer, or either side has closed it."""
+        self._deafen()  # first, so that no request arrives that what is read now does not count
         info = self.copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
         if info[0] != _ESTABLISHED_NOW:
             return True
@@ -128,15 +151,33 @@ class _Watched:
         self.received, self.sent = received, sent
         if not received:
             return True
-        if not sent or _unsent(self.copy):
+        if _unsent(self.copy):
             return False
         if self.answered == received:
             return True
         (since_sent,) = struct.unpack_from("I", info, _LAST_SENT)
         (since_received,) = struct.unpack_from("I", info, _LAST_RECEIVED)
-        return since_sent < since_received or (
-            since_sent == since_received and since_sent > TIE_PATIENCE_MS
-        )
+        if sent and since_sent < since_received:
+            return True
+        if sent and since_sent == since_received:
+            return bool(since_sent > TIE_PATIENCE_MS)
+        self._hear_the_rest()
+        return False
+
+    def _deafen(self) -> None:
+        with suppress(OSError):  # a system without filters: the gap is looked for alone
+            if self.deaf_since is None and self.sent > self.deaf_at:
+                program = ctypes.create_string_buffer(_HEADERS_ALONE, len(_HEADERS_ALONE))
+                head = struct.pack("HP", len(_HEADERS_ALONE) // 8, ctypes.addressof(program))
+                self.copy.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
+                self.deaf_since = time.monotonic()
+
+    def _hear_the_rest(self) -> None:
+        """Of a request that the filter may have cut in two."""
+        if self.deaf_since is not None and time.monotonic() > self.deaf_since + _DEAF_SECONDS:
+            with suppress(OSError):
+                self.copy.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            self.deaf_since, self.deaf_at = None, self.sent
 
 
 def _unsent(connection: socket.socket) -> int:

@@ -7,6 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
 
 import pytest
 
@@ -18,12 +21,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 # Echoes lines; one that begins with "slow" is acknowledged on the standard output, and answered
-# only once its standard input says so.
+# only once its standard input says so. Told once more, it says how many lines it has read.
 SERVER = """
 import socket, sys, threading
 released = threading.Event()
+lines = []
 def serve(connection):
-    while data := connection.recv(100):
+    for data in connection.makefile("rb"):
+        lines.append(data)
         if data.startswith(b"slow"):
             print("read", flush=True)
             released.wait()
@@ -40,6 +45,8 @@ def accept():
 threading.Thread(target=accept, daemon=True).start()
 sys.stdin.readline()
 released.set()
+sys.stdin.readline()
+print(len(lines), flush=True)
 sys.stdin.readline()
 """
 
@@ -61,7 +68,7 @@ def connect(port: int) -> socket.socket:
 
 def ask_slowly(process: subprocess.Popen[str], connection: socket.socket) -> None:
     """Asks, and waits until the process has read it."""
-    connection.sendall(b"slow")
+    connection.sendall(b"slow\n")
     assert process.stdout is not None
     assert process.stdout.readline() == "read\n"
 
@@ -88,8 +95,8 @@ def test_new_ones_are_refused_and_taken_ones_answered(
 ) -> None:
     process, port = other
     with connect(port) as slow, connect(port) as silent, connect(port) as answered:
-        answered.sendall(b"quick")
-        assert answered.recv(100) == b"QUICK"
+        answered.sendall(b"quick\n")
+        assert answered.recv(100) == b"QUICK\n"
         ask_slowly(process, slow)
         outcome: list[bool] = []
         draining = threading.Thread(target=lambda: outcome.append(drain(process.pid, port, 30)))
@@ -99,7 +106,7 @@ def test_new_ones_are_refused_and_taken_ones_answered(
         assert answered.recv(100) == b""  # closed: it had its answer
         assert draining.is_alive()
         release(process)
-        assert slow.recv(100) == b"SLOW"
+        assert slow.recv(100) == b"SLOW\n"
         assert slow.recv(100) == b""
         draining.join(30)
     assert outcome == [True]
@@ -119,29 +126,49 @@ def test_a_first_request_is_waited_for_though_it_came_with_its_connection(
     release(process)
     for connection in connections:
         with connection:
-            assert connection.recv(100) == b"SLOW"
+            assert connection.recv(100) == b"SLOW\n"
 
 
-def test_a_client_that_asks_again_at_once_is_let_go_between_two_answers(
+def test_clients_that_ask_again_at_once_are_let_go_and_have_every_answer(
     other: tuple[subprocess.Popen[str], int],
 ) -> None:
     process, port = other
-    ended = threading.Event()
 
-    def ask(connection: socket.socket) -> None:
-        try:
-            while connection.send(b"quick") and connection.recv(100):
-                time.sleep(0.001)
-        except OSError:
-            pass
-        ended.set()
+    def ask(connection: socket.socket) -> int:
+        """How many answers, until the connection is closed."""
+        for answers in count():
+            try:
+                connection.sendall(b"quick\n")
+                if connection.recv(100) != b"QUICK\n":
+                    return answers
+            except ConnectionError:
+                return answers
+        raise AssertionError
 
-    with connect(port) as busy:
-        asking = threading.Thread(target=ask, args=(busy,))
-        asking.start()
+    with ExitStack() as held, ThreadPoolExecutor(8) as pool:
+        busy = [held.enter_context(connect(port)) for _ in range(8)]
+        asking = [pool.submit(ask, each) for each in busy]
         assert drain(process.pid, port, timeout=30)
-        assert ended.wait(30)
-        asking.join(30)
+        answers = sum(each.result(timeout=30) for each in asking)
+    for _ in range(2):
+        release(process)
+    assert process.stdout is not None
+    assert int(process.stdout.readline()) == answers
+
+
+def test_a_request_that_has_half_arrived_is_heard_to_its_end(
+    other: tuple[subprocess.Popen[str], int],
+) -> None:
+    process, port = other
+    with connect(port) as cut, ThreadPoolExecutor(1) as pool:
+        cut.sendall(b"quick")
+        draining = pool.submit(drain, process.pid, port, 30)
+        wait_until_refused(port)
+        time.sleep(0.1)  # so that the rest falls on deaf ears at first
+        cut.sendall(b"er\n")
+        assert cut.recv(100) == b"QUICKER\n"
+        assert cut.recv(100) == b""
+        assert draining.result(timeout=30)
 
 
 def test_what_is_never_answered_is_given_up(other: tuple[subprocess.Popen[str], int]) -> None:
@@ -163,7 +190,7 @@ def test_without_the_right_to_its_sockets_it_says_so(
     with pytest.raises(PermissionError, match="pidfd_getfd"):
         drain(process.pid, port, 1)
     with connect(port) as held:
-        held.sendall(b"quick")
-        assert held.recv(100) == b"QUICK"
+        held.sendall(b"quick\n")
+        assert held.recv(100) == b"QUICK\n"
         assert not wait_until_alone(process.pid, port, timeout=0.2)
     assert wait_until_alone(process.pid, port, timeout=30)
