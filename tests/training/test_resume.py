@@ -68,6 +68,7 @@ def test_a_killed_run_started_again_equals_the_uninterrupted_one(
     assert not (run / "result.json").exists()
     if number == signal.SIGTERM:
         assert process.returncode == 130 and "the same command resumes it" in errors
+    time.sleep(1)  # TensorBoard reads files in the order of the second in their names
     # a worker process that builds the batches ahead of the step changes nothing either
     resumed = train(run, *settings, "train.loader_workers=1")
     assert "resuming after step" in resumed.stderr
@@ -233,6 +234,8 @@ def test_compiling_a_recurrent_model_is_refused_with_the_reason(tmp_path: Path, 
     assert refused.returncode == 2 and "train.compile" in refused.stderr
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
 def test_a_compiled_transformer_trains_and_its_bundle_loads(tmp_path: Path, train) -> None:
     run = tmp_path / "run"
     train(run, "model.architecture=transformer", "model.arguments={embed_dim: 8, hidden_dim: 8}",
