@@ -26,7 +26,7 @@ QUESTIONS = ("It is disappointing.", "It is by no means disappointing.")
 INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
 # Flags beside those that every size of the demo has, by step.
 Flags = Mapping[str, tuple[str, ...]]
-FULL: Flags = {"benchmark": ("--rounds", "3")}
+FULL: Flags = {"benchmark": ("--rounds", "3", "--starts", "1")}
 QUICK: Flags = {
     "train": ("--data", "embedded:400", "--set", "train.epochs=1"),
     "baseline": ("--data", "embedded:400"),
