@@ -144,7 +144,10 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         )
     config = _read_json(path)
     if missing := [name for name in NEEDED if name not in config]:
-        raise ValueError(f"{path}: has no {', '.join(missing)}; restore it, or train it again")
+        raise ValueError(
+            f"{path}: has no {', '.join(missing)}: it is no bundle's, or was changed; restore it, "
+            "or train it again"
+        )
     check_config(path, config)
     return config
 

@@ -215,7 +215,7 @@ def test_a_foreign_config_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
         (tmp_path / name).write_text('{"model_type": "bert"}', encoding="utf-8")
     assert main([str(tmp_path), "--output", str(tmp_path / "x")]) == 2
     error = capsys.readouterr().err
-    assert "schema_version is None" in error and error.count("\n") == 1
+    assert "has no labels, max_length" in error and error.count("\n") == 1
 
 
 def test_a_process_that_fails_is_one_line_with_what_it_said_last(

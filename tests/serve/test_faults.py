@@ -153,6 +153,7 @@ def instances() -> set[Path]:
 @contextmanager
 def serving(bundle: Path, *flags: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """`python -m serve`, killed at the end where it still runs."""
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # where `nohup` has started the tests
     with subprocess.Popen(
         [sys.executable, "-m", "serve", f"tiny={bundle}", *flags],
         stdout=subprocess.PIPE,
@@ -161,6 +162,7 @@ def serving(bundle: Path, *flags: str, **environment: str) -> Iterator[subproces
         env=os.environ | environment,
         cwd=Path(__file__).parents[2],
     ) as running:
+        signal.signal(signal.SIGHUP, ignored)
         try:
             yield running
         finally:

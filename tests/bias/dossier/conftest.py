@@ -134,7 +134,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         weights = hashlib.sha256(content).hexdigest()
         best = path / "best"
         best.mkdir()
-        (best / "config.json").write_text(json.dumps({"weights_sha256": weights}))
+        config = {"labels": ["negative", "positive"], "max_length": 256, "tokenizer_sha256": "t",
+                  "weights_sha256": weights}  # fmt: skip
+        (best / "config.json").write_text(json.dumps(config))
         (best / "model.safetensors").write_bytes(content)
         for backend in certified:
             filename = FORMATS[backend].filename
