@@ -10,6 +10,7 @@ keeps their next requests from arriving, so that the gap after an answer does no
 import ctypes
 import errno
 import fcntl
+import math
 import os
 import socket
 import struct
@@ -22,17 +23,17 @@ from pathlib import Path
 
 _PIDFD_GETFD = 438  # the same on every architecture
 _LISTEN, _ESTABLISHED = "0A", "01"
-# In Linux's struct tcp_info (uapi/linux/tcp.h): milliseconds since data was sent and received, and
-# the bytes received and sent (Linux 4.19) in all.
-_LAST_SENT, _LAST_RECEIVED, _BYTES_RECEIVED, _BYTES_SENT = 44, 52, 128, 200
+# In Linux's struct tcp_info (uapi/linux/tcp.h): milliseconds since data was sent, data was received
+# and an acknowledgement was; the bytes received and sent (Linux 4.19) in all.
+_LAST_SENT, _LAST_RECEIVED, _LAST_ACK, _BYTES_RECEIVED, _BYTES_SENT = 44, 52, 56, 128, 200
 _INFO_SIZE = 208
-# The two times tick with the kernel (1 to 10 ms): where they are equal, nobody knows which came
-# first. An answer settles it; without one for this long, a connection that has had answers is taken
-# to be idle.
-TIE_PATIENCE_MS = 2000
+_ESTABLISHED_NOW = 1  # in TCP_INFO's first byte
+# The times tick with the kernel (1 to 10 ms): where they are equal, nobody knows which came first.
+# An answer settles it; without one for this long, a connection that has had answers is taken to be
+# idle.
+TIE_PATIENCE_MS = 5000
 _POLL = 0.0002
 _LOOK_UP = 0.05  # seconds between looking for connections that were not known yet
-_ESTABLISHED_NOW = 1  # in TCP_INFO's first byte
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # the same on nearly every architecture
 # Berkeley Packet Filter, from the TCP header on: keep as many bytes as the header has. A segment's
 # acknowledgement arrives, its data does not, and is sent again as what was lost on the way.
@@ -45,8 +46,10 @@ _HEADERS_ALONE = b"".join(
         (0x16, 0, 0, 0),  # return A
     )
 )
-# A request that was cut in two by the filter is heard to its end after this long.
-_DEAF_SECONDS = 1.0
+# So long at first, then twice as long each time: a request that was cut in two is soon heard to its
+# end (its sender tries again after 200 ms), and a slow answer finds the door shut at last.
+_DEAF_SECONDS = 0.15
+_CONTINUE = len(b"HTTP/1.1 100 Continue\r\n\r\n")  # is sent before a body, and is no answer
 
 
 def drain(pid: int, port: int, timeout: float) -> bool:
@@ -120,64 +123,96 @@ def _close_answered(pid: int, process: int, port: int, timeout: float) -> bool:
             watched.copy.close()
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What TCP_INFO says: bytes in all, and milliseconds since."""
+
+    received: int
+    sent: int
+    since_received: int
+    since_sent: int
+    since_acknowledged: int
+
+
 @dataclass
 class _Watched:
     """A copy of a connection's socket, and the bytes it had received and sent in all when it was
-    last looked at.
+    last looked at. An answer is taken to be sent at once, and the next request to follow it.
 
     Args:
         answered: the bytes received when an answer was seen to go out.
-        deaf_since: when it was kept from hearing more; None while it hears.
-        deaf_at: the bytes sent when it was let hear again; only an answer makes it deaf once more.
+        deaf_since: when it was kept from hearing more; None while it hears, since `hearing_since`.
+        deaf_for: seconds until it is let hear again.
+        deaf_at: the bytes sent by then: only an answer makes it deaf once more.
     """
 
     copy: socket.socket
     received: int = -1
     sent: int = 0
     answered: int = -1
+    hearing_since: float = -math.inf
     deaf_since: float | None = None
+    deaf_for: float = _DEAF_SECONDS
     deaf_at: int = -1
 
     def is_done(self) -> bool:
         """Whether it waits for no answer, or either side has closed it."""
-        self._deafen()  # first, so that no request arrives that what is read now does not count
+        found = self._look()
+        if found is None:
+            return True
+        done = self._is_answered(found)
+        if not done:
+            self._hear_or_not()
+        elif self.deaf_since is None:
+            self._deafen()
+            again = self._look()
+            done = again is None or again.received == found.received  # or a request came meanwhile
+        return done
+
+    def _look(self) -> _Look | None:
+        """None where the connection is not established any more."""
         info = self.copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
         if info[0] != _ESTABLISHED_NOW:
-            return True
-        (received,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
-        (sent,) = struct.unpack_from("Q", info, _BYTES_SENT)
-        if received == self.received and sent > self.sent:
-            self.answered = received
-        self.received, self.sent = received, sent
-        if not received:
-            return True
-        if _unsent(self.copy):
-            return False
-        if self.answered == received:
-            return True
-        (since_sent,) = struct.unpack_from("I", info, _LAST_SENT)
-        (since_received,) = struct.unpack_from("I", info, _LAST_RECEIVED)
-        if sent and since_sent < since_received:
-            return True
-        if sent and since_sent == since_received:
-            return bool(since_sent > TIE_PATIENCE_MS)
-        self._hear_the_rest()
-        return False
+            return None
+        totals = (struct.unpack_from("Q", info, at)[0] for at in (_BYTES_RECEIVED, _BYTES_SENT))
+        times = (_LAST_RECEIVED, _LAST_SENT, _LAST_ACK)
+        return _Look(*totals, *(struct.unpack_from("I", info, at)[0] for at in times))
 
-    def _deafen(self) -> None:
-        with suppress(OSError):  # a system without filters: the gap is looked for alone
-            if self.deaf_since is None and self.sent > self.deaf_at:
-                program = ctypes.create_string_buffer(_HEADERS_ALONE, len(_HEADERS_ALONE))
-                head = struct.pack("HP", len(_HEADERS_ALONE) // 8, ctypes.addressof(program))
-                self.copy.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
-                self.deaf_since = time.monotonic()
+    def _is_answered(self, found: _Look) -> bool:
+        if found.received == self.received and found.sent - self.sent not in (0, _CONTINUE):
+            self.answered = found.received
+        self.received, self.sent = found.received, found.sent
+        if not found.received or _unsent(self.copy):
+            return not found.received
+        if self.answered == found.received or not found.sent:
+            return bool(found.sent)
+        if found.since_sent != found.since_received:
+            return found.since_sent < found.since_received
+        # An acknowledgement without data, later than both, is of the answer. One that came to deaf
+        # ears may have had data.
+        heard = 1e3 * (time.monotonic() - self.hearing_since) if self.deaf_since is None else 0
+        return (
+            found.since_acknowledged < min(found.since_received, heard)
+            or found.since_sent > TIE_PATIENCE_MS
+        )
 
-    def _hear_the_rest(self) -> None:
-        """Of a request that the filter may have cut in two."""
-        if self.deaf_since is not None and time.monotonic() > self.deaf_since + _DEAF_SECONDS:
+    def _hear_or_not(self) -> None:
+        now = time.monotonic()
+        if self.deaf_since is None:
+            if self.sent > self.deaf_at:
+                self._deafen()
+        elif now > self.deaf_since + self.deaf_for:
             with suppress(OSError):
                 self.copy.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-            self.deaf_since, self.deaf_at = None, self.sent
+            self.deaf_since, self.deaf_at, self.hearing_since = None, self.sent, now
+            self.deaf_for *= 2
+
+    def _deafen(self) -> None:
+        program = ctypes.create_string_buffer(_HEADERS_ALONE, len(_HEADERS_ALONE))
+        head = struct.pack("HP", len(_HEADERS_ALONE) // 8, ctypes.addressof(program))
+        with suppress(OSError):  # a system without filters: the gap is looked for alone
+            self.copy.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
+            self.deaf_since = time.monotonic()
 
 
 def _unsent(connection: socket.socket) -> int:

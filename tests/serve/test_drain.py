@@ -20,10 +20,11 @@ pytestmark = pytest.mark.skipif(
     not hasattr(os, "pidfd_open"), reason="needs pidfd, which Linux has since 5.6"
 )
 
-# Echoes lines; one that begins with "slow" is acknowledged on the standard output, and answered
-# only once its standard input says so. Told once more, it says how many lines it has read.
+# Answers a line by the same in capitals, after two ticks of the kernel's clock; "fast" at once;
+# "slow" only once its standard input says so, and says on its standard output that it has read it.
+# Told once more, it says how many lines it has read.
 SERVER = """
-import socket, sys, threading
+import socket, sys, threading, time
 released = threading.Event()
 lines = []
 def serve(connection):
@@ -32,6 +33,8 @@ def serve(connection):
         if data.startswith(b"slow"):
             print("read", flush=True)
             released.wait()
+        elif not data.startswith(b"fast"):
+            time.sleep(0.02)
         connection.sendall(data.upper())
 listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
@@ -156,11 +159,16 @@ def test_clients_that_ask_again_at_once_are_let_go_and_have_every_answer(
     assert int(process.stdout.readline()) == answers
 
 
+@pytest.mark.parametrize("before", [b"", b"quick\n", b"fast\n"])
 def test_a_request_that_has_half_arrived_is_heard_to_its_end(
-    other: tuple[subprocess.Popen[str], int],
+    other: tuple[subprocess.Popen[str], int], before: bytes
 ) -> None:
+    """The first one of its connection, or one that began as the answer before it came."""
     process, port = other
     with connect(port) as cut, ThreadPoolExecutor(1) as pool:
+        if before:
+            cut.sendall(before)
+            assert cut.recv(100) == before.upper()
         cut.sendall(b"quick")
         draining = pool.submit(drain, process.pid, port, 30)
         wait_until_refused(port)
@@ -168,6 +176,22 @@ def test_a_request_that_has_half_arrived_is_heard_to_its_end(
         cut.sendall(b"er\n")
         assert cut.recv(100) == b"QUICKER\n"
         assert cut.recv(100) == b""
+        assert draining.result(timeout=30)
+
+
+def test_a_request_that_came_with_the_answer_before_it_is_waited_for(
+    other: tuple[subprocess.Popen[str], int],
+) -> None:
+    process, port = other
+    with connect(port) as asking, ThreadPoolExecutor(1) as pool:
+        asking.sendall(b"fast\n")
+        assert asking.recv(100) == b"FAST\n"
+        ask_slowly(process, asking)  # within a tick of the kernel's clock
+        draining = pool.submit(drain, process.pid, port, 30)
+        wait_until_refused(port)
+        time.sleep(2.5)
+        release(process)
+        assert asking.recv(100) == b"SLOW\n"
         assert draining.result(timeout=30)
 
 
