@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -12,9 +13,9 @@ from serve import archive_command, ask_command, health_command, predict_command,
 from serve.client import Client
 from serve.command import command_parser
 from serve.flags import (
-    PAGE_PORT,
     add_server_flags,
     add_serving_flags,
+    page_port,
     parse_models,
     server_config,
 )
@@ -61,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page = None
     try:
         models, config = parse_models(options.bundles, options), server_config(options)
-        if options.page:  # first, so that nothing starts where the page's port cannot be had
-            port = PAGE_PORT if options.page_port is None else options.page_port
+        port = page_port(options)
+        if port is not None:  # first, so that nothing starts where this port cannot be had
             page = PageServer({}, port)
         with Server(models, config) as server:
             return _run(server, page, console)
@@ -86,7 +87,8 @@ def _run(server: Server, page: PageServer | None, console: Console) -> int:
         while server.alive():
             time.sleep(0.2)
     except Stopped:
-        console.print("answering what was accepted, then ending")
+        with suppress(OSError):  # the terminal may be what has ended
+            console.print("answering what was accepted, then ending")
         if not server.stop():
             raise ServerError(
                 f"{server.config.drain_timeout:.0f} s (--drain-timeout) were over before every "

@@ -41,9 +41,9 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     try:
         if options.target.startswith(("http://", "https://")):
-            for name in given_flags(options):
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag}: {options.target} runs already; leave the flag out")
+            if given := given_flags(options):
+                flags = ", ".join("--" + name.replace("_", "-") for name in given)
+                raise ValueError(f"{flags}: {options.target} runs already; leave it out")
             _ask(Client(options.target, token_file=options.token_file), options.texts, console)
         else:
             raise_stopped()

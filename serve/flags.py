@@ -29,8 +29,7 @@ def parse_model(text: str) -> Model:
     if not folder or (separator and not name) or (at and not version):
         raise ValueError(f"{text}: give BUNDLE, NAME=BUNDLE or NAME@VERSION=BUNDLE")
     if source.suffix == ".mar":
-        found = Model.of_archive(source)
-        return Model(source, name or found.name, version or found.version).checked()
+        return Model.of_archive(source, name, version)
     if not separator:
         resolved = source.resolve()
         name = resolved.parent.name if resolved.name == "best" else resolved.stem
@@ -154,13 +153,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def server_config(options: argparse.Namespace) -> ServerConfig:
-    """What all the flags say.
-
-    Raises:
-        ValueError: what no server could do, or a flag that nothing would follow.
-    """
-    if options.page_port is not None and not options.page:
-        raise ValueError(f"--page-port: got {options.page_port} without --page; give that, too")
+    """What all the flags say."""
     return ServerConfig(
         backend=options.backend,
         port=options.port,
@@ -175,3 +168,12 @@ def server_config(options: argparse.Namespace) -> ServerConfig:
         drain_timeout=options.drain_timeout,
         serving=serving_config(options),
     )
+
+
+def page_port(options: argparse.Namespace) -> int | None:
+    """The page's port, None where no page is asked for. `ValueError` for a port without one."""
+    if not options.page and options.page_port is not None:
+        raise ValueError(f"--page-port: got {options.page_port} without --page; give that, too")
+    if options.page and options.page_port is None:
+        return PAGE_PORT
+    return int(options.page_port) if options.page else None

@@ -95,6 +95,7 @@ def predict_file(
     if target.exists() and source.samefile(target):
         raise ValueError(f"{target}: is IN itself, by this or another name; give OUT another one")
     total = sum(1 for _ in (read_alike if target.suffix == ".csv" else read_rows)(source))
+    header = _header(source, predictor.labels, column) if source.suffix == ".csv" else []
     target.touch()
     with exclusive(target):
         done = _resume(source, target, {**origin, "column": column})
@@ -111,21 +112,19 @@ def predict_file(
                     ]
                 )
                 progress.advance(task, len(block))
-            if total == 0 and source.suffix == target.suffix == ".csv":
-                _write_header(sink, read_header(source), predictor.labels, column, source)
+            if total == 0 and header:
+                sink.write([], header)
     return total
 
 
-def _write_header(
-    sink: RowWriter, names: list[str], labels: list[str], column: str, source: Path
-) -> None:
-    """That of a CSV without rows, so that who reads it finds the columns of every other."""
+def _header(source: Path, labels: list[str], column: str) -> list[str]:
+    """The columns of what a CSV becomes. Errors as of a row."""
+    names = read_header(source)
     if not names:
         raise ValueError(f"{source}: empty; a CSV begins with a header")
-    row = dict.fromkeys(names, "no row")
-    _text_of(row, column, f"{source}: the header")
-    found = _joined(row, _prediction([0.0] * len(labels), labels), f"{source}: the header")
-    sink.write([], list(found))
+    place = f"{source}: the header"
+    _text_of(dict.fromkeys(names, "a text"), column, place)
+    return list(_joined(dict.fromkeys(names), _prediction([0.0] * len(labels), labels), place))
 
 
 def _text_of(row: dict[str, Any], column: str, place: str) -> str:

@@ -71,8 +71,10 @@ def open_predictor(
         return HttpPredictor(
             Client(str(target), token=token, token_file=token_file, management_url=management_url)
         )
-    if (token, token_file, management_url) != (None, None, None):
-        raise ValueError(f"a token is an endpoint's, and {target} is a bundle; leave it out")
+    own = {"token": token, "token_file": token_file, "management_url": management_url}
+    if given := [name for name, value in own.items() if value is not None]:
+        raise ValueError(f"{', '.join(given)}: is for an endpoint, and {target} is a bundle's "
+                         "folder; leave it out")  # fmt: skip
     engine = open_backend(target, backend or DEFAULT_BACKEND, threads=threads, device=device)
     tokenizer = Tokenizer.from_buffer(read_tokenizer(target, read_config(target)))
     return BundlePredictor(

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -56,11 +57,7 @@ def _json_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
 
 def _json_row(line: str, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(
-            line,
-            parse_float=_finite,
-            object_pairs_hook=_object,
-        )
+        row = json.loads(line, parse_float=_finite, object_pairs_hook=_object)
     except _Unkept as error:
         raise ValueError(f"{place}: {error}") from None
     except (ValueError, RecursionError):
@@ -92,8 +89,8 @@ def _finite(number: str) -> float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = ", ".join(repr(name) for name in found if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = ", ".join(repr(name) for name, count in counts.items() if count > 1)
         raise _Unkept(f"{twice} more than once; only the last would be kept: rename the others")
     return found
 

@@ -2,21 +2,28 @@
 
 import hashlib
 import json
+import lzma
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
+from models.config_digest import check_config
 from serve.archive import MANIFEST, YAML_NAMES
 from serve.handler import CONFIG
 
 
 class _Unproved(Exception):
     """An archive of ours whose files are not those that were proved."""
+
+
+# What reading a damaged zip, or a file in it, raises; RuntimeError: an encrypted or an unknown one.
+_BROKEN = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+           yaml.YAMLError, _Unproved)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,24 +47,31 @@ class Model:
         return self.source.suffix == ".mar"
 
     @classmethod
-    def of_archive(cls, source: Path) -> Self:
+    def of_archive(cls, source: Path, name: str = "", version: str = "") -> Self:
         """The model of a ready-made archive.
 
         Raises:
-            FileNotFoundError, ValueError: there is none, or it is broken or no archive.
+            FileNotFoundError, ValueError: there is none, it is broken or no archive, not what was
+                proved and packed, or of another name or version than these.
         """
         try:
             with zipfile.ZipFile(source) as archive:
-                return cls._read(source, archive)
+                found = cls._read(source, archive)
         except FileNotFoundError:
             raise FileNotFoundError(f"{source}: there is no such archive") from None
-        except (OSError, zipfile.BadZipFile, zlib.error, yaml.YAMLError, _Unproved) as error:
+        except _BROKEN as error:
             raise ValueError(f"{source}: a broken archive: {_first_line(error)}") from error
-        except (KeyError, TypeError, AttributeError, ValueError, NotImplementedError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(
-                f"{source}: a broken archive: its {MANIFEST} or model-config.yaml lacks what "
-                f"TorchServe wants ({_first_line(error)})"
+                f"{source}: a broken archive: lacks what is read of it ({_first_line(error)})"
             ) from error
+        wanted = name or found.name, version or found.version
+        if wanted != (found.name, found.version):
+            raise ValueError(
+                f"{source}: holds {found.name}@{found.version}, not {'@'.join(wanted)}; name it "
+                "so, or not at all, or pack it anew"
+            )
+        return found
 
     @classmethod
     def _read(cls, source: Path, archive: zipfile.ZipFile) -> Self:
@@ -71,7 +85,7 @@ class Model:
                 packed["workers"] = workers
         if CONFIG in archive.namelist():  # of ours
             serving = json.loads(archive.read(CONFIG))
-            _check_proof(archive, serving["artefact"])
+            _check_proof(archive, serving)
             packed |= {flag: serving[flag] for flag in ("threads", "backend")}
             packed |= {f"max_{name}": each for name, each in serving["limits"].items()}
         return cls(source, str(described["modelName"]), str(described["modelVersion"]), packed)
@@ -82,15 +96,9 @@ class Model:
         Raises:
             ValueError: the archive is another model's. FileNotFoundError: there is none.
         """
-        if not self.is_archive:
+        if not self.is_archive or self.packed:
             return self
-        found = self.of_archive(self.source)
-        if (self.name, self.version) != (found.name, found.version):
-            raise ValueError(
-                f"{self.source}: holds {found.name}@{found.version}, not "
-                f"{self.name}@{self.version}; name it so, or not at all, or pack it anew"
-            )
-        return replace(self, packed=found.packed)
+        return self.of_archive(self.source, self.name, self.version)
 
     def check_flags(self, given: Mapping[str, Any]) -> None:
         """Refuses flags, those that were `given`, that an archive would not follow.
@@ -127,16 +135,23 @@ def check_distinct(models: Collection[Model]) -> None:
         seen.add(key)
 
 
-def _check_proof(archive: zipfile.ZipFile, artefact: str) -> None:
-    """Raises `_Unproved` where artefact or tokenizer are not those that were proved and packed."""
+def _check_proof(archive: zipfile.ZipFile, serving: Mapping[str, Any]) -> None:
+    """Raises `_Unproved` where what answers is not what was proved and packed: artefact, tokenizer,
+    labels and length. The code that travels is trusted, as that of any archive."""
+    artefact, config = serving["artefact"], json.loads(archive.read("config.json"))
     proof = json.loads(archive.read("parity.json"))["artefacts"].get(artefact) or {}
-    config = json.loads(archive.read("config.json"))
-    for name, wanted in ((artefact, proof.get("sha256")),
-                         ("tokenizer.json", config.get("tokenizer_sha256"))):  # fmt: skip
+    check_config(Path("config.json"), config)
+    if proof.get("passed") is not True or proof.get("weights_sha256") != config["weights_sha256"]:
+        raise _Unproved(f"the parity of its {artefact} was not proved; pack it anew")
+    for name, wanted in (
+        (artefact, proof.get("sha256")),
+        ("tokenizer.json", config["tokenizer_sha256"]),
+    ):
         if hashlib.sha256(archive.read(name)).hexdigest() != wanted:
             raise _Unproved(f"its {name} is not the one that was proved; pack it anew")
-    if proof.get("passed") is not True:
-        raise _Unproved(f"the parity of its {artefact} was not proved; pack it anew")
+    for name in ("labels", "max_length"):
+        if serving[name] != config[name]:
+            raise _Unproved(f"{name} of its {CONFIG} are not the model's; pack it anew")
 
 
 def _first_line(error: Exception) -> str:

@@ -55,8 +55,8 @@ def write_model(
 
     Raises:
         ValueError: an artefact without its proof; the version is there already, or the model's
-            other versions have another tokenizer, other labels or another interface, which all
-            versions share.
+            other versions have another tokenizer, length, labels or interface, which all versions
+            share.
     """
     target = repository / name
     if version < 1:
@@ -64,7 +64,7 @@ def write_model(
     content, _ = read_artefact(bundle, ARTEFACTS[backend])
     config = read_config(bundle)
     shared = {
-        "config.pbtxt": model_config(content, name).encode(),
+        "config.pbtxt": model_config(content, name, config["max_length"]).encode(),
         "labels.txt": ("\n".join(config["labels"]) + "\n").encode(),
         "tokenizer.json": read_tokenizer(bundle, config),
     }
@@ -104,8 +104,9 @@ def _check_version(target: Path, version: int, shared: Mapping[str, bytes]) -> N
             )
 
 
-def model_config(content: bytes, name: str) -> str:
-    """Triton's config.pbtxt: what the artefact takes and gives, and batching of like lengths."""
+def model_config(content: bytes, name: str, max_length: int) -> str:
+    """Triton's config.pbtxt: what the artefact takes and gives, batching of like lengths, and how
+    many tokens of a text the caller gives."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -123,6 +124,7 @@ def model_config(content: bytes, name: str) -> str:
         # Triton batches requests of one length; send texts sorted by theirs.
         f"dynamic_batching {{ max_queue_delay_microseconds: {QUEUE_MICROSECONDS} }}\n"
         "instance_group [ { count: 1 kind: KIND_CPU } ]\n"
+        f'parameters {{ key: "max_length" value {{ string_value: "{max_length}" }} }}\n'
     )
 
 

@@ -1,6 +1,7 @@
 """Faults, really injected: a server with a short queue, short timeouts, tokens that expire within
 seconds, and a full disk under its logs; then servers that cannot start, and one that is killed."""
 
+import fcntl
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -153,7 +155,6 @@ def instances() -> set[Path]:
 @contextmanager
 def serving(bundle: Path, *flags: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """`python -m serve`, killed at the end where it still runs."""
-    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # where `nohup` has started the tests
     with subprocess.Popen(
         [sys.executable, "-m", "serve", f"tiny={bundle}", *flags],
         stdout=subprocess.PIPE,
@@ -162,7 +163,6 @@ def serving(bundle: Path, *flags: str, **environment: str) -> Iterator[subproces
         env=os.environ | environment,
         cwd=Path(__file__).parents[2],
     ) as running:
-        signal.signal(signal.SIGHUP, ignored)
         try:
             yield running
         finally:
@@ -181,7 +181,7 @@ def any_ports() -> list[str]:
     return [part for flag, port in zip(flags, ports, strict=True) for part in (flag, str(port))]
 
 
-@pytest.mark.parametrize("fault", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL", "Java dies"])
+@pytest.mark.parametrize("fault", ["SIGTERM", "SIGINT", "SIGKILL", "Java dies"])
 def test_nothing_is_left_behind_however_it_ends(bundle: Path, short: Path, fault: str) -> None:
     page = ["--page", "--page-port", "0"] if fault == "SIGINT" else []
     with serving(bundle, *any_ports(), *page, TMPDIR=str(short)) as running:
@@ -210,6 +210,32 @@ def test_nothing_is_left_behind_however_it_ends(bundle: Path, short: Path, fault
         assert list(short.iterdir()) == []
     code, said = health(short)
     assert code == 1 and "no endpoint runs here" in said
+
+
+def test_it_drains_when_its_terminal_is_closed(bundle: Path, short: Path) -> None:
+    ours, terminal = os.openpty()
+
+    def own_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` may have started the tests
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "serve", f"tiny={bundle}", *any_ports()],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=own_terminal,
+        env=os.environ | {"TMPDIR": str(short)},
+        cwd=Path(__file__).parents[2],
+    ) as running:
+        os.close(terminal)
+        said = b""
+        while b"curl" not in said:
+            said += os.read(ours, 1000)
+        os.close(ours)
+        assert running.wait(60) == 0
+    assert list(short.iterdir()) == []
 
 
 def test_one_that_is_stopped_before_it_is_ready_says_so(bundle: Path, short: Path) -> None:

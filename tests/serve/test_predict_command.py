@@ -58,9 +58,10 @@ def write(path: Path, rows: list[dict[str, str]]) -> Path:
 def test_a_column_that_the_prediction_would_replace_is_refused(tmp_path: Path, source: str) -> None:
     rows = [{"text": "good", "predicted_label": "mine"}]
     path = write(tmp_path / source, rows)
-    with pytest.raises(ValueError, match="row 1 has predicted_label, which OUT's"):
+    with pytest.raises(ValueError, match="has predicted_label, which OUT's"):
         predict_file(Lengths(), path, tmp_path / "out.csv", ORIGIN)
-    assert (tmp_path / "out.csv").read_bytes() == b""
+    out = tmp_path / "out.csv"
+    assert not out.exists() or out.read_bytes() == b""
     assert list(read_rows(path)) == rows
 
 
@@ -130,7 +131,7 @@ def test_the_command_scores_a_file_by_a_bundle(
         ('{"text": "a"}\n{"text": "a\\u0000b"}\n', [], "row 2, column text: a NUL"),
         ('{"text": "a", "text": "b"}\n', [], "row 1: 'text' more than once"),
         ('{"text": "a", "x": {"y": 1, "y": 2}}\n', [], "row 1: 'y' more than once"),
-        ('{"text": "a"}\n', ["--token-file", "key.json"], "a token is an endpoint's"),
+        ('{"text": "a"}\n', ["--token-file", "key.json"], "token_file: is for an endpoint"),
         ('{"review": "a"}\n', [], "--column"),
         ('{"text": "a"}\n', ["--backend", "magic"], "backend"),
         ('{"text": "a"}\n', ["--bundle", "/nowhere"], "/nowhere"),
@@ -386,11 +387,16 @@ def test_a_csv_without_rows_gives_one_with_all_columns(
         assert target.read_text() == (
             "id,text,predicted_label,predicted_score,probability_negative,probability_positive\n"
         )
-    for content, named in (("id,review\n", "--column: got 'text'"), ("", "begins with a header")):
+    for content, named in (
+        ("id,review\n", "--column: got 'text'"),
+        ("", "begins with a header"),
+        ("text,predicted_label\n", "the header has predicted_label"),
+    ):
         source.write_text(content)
-        target.unlink(missing_ok=True)
-        assert main([str(source), str(target), "--bundle", str(bundle)]) == 2
+        new = tmp_path / "new.csv"
+        assert main([str(source), str(new), "--bundle", str(bundle)]) == 2
         assert named in capsys.readouterr().err
+        assert not list(tmp_path.glob("new.csv*"))
 
 
 def test_an_endpoint_that_does_not_answer_is_no_mistake_of_the_call(

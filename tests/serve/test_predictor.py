@@ -81,7 +81,7 @@ def test_texts_that_an_endpoint_refuses_are_refused(own_bundle: Path) -> None:
 
 
 def test_a_token_for_a_bundle_is_refused(own_bundle: Path) -> None:
-    with pytest.raises(ValueError, match="a token is an endpoint's"):
+    with pytest.raises(ValueError, match="token_file: is for an endpoint"):
         open_predictor(own_bundle, token_file="key_file.json")
 
 

@@ -174,22 +174,54 @@ def test_what_is_not_ready_in_time_is_named_with_the_logs_end(
     server.instance.remove()
 
 
-@pytest.mark.parametrize("entry", ["model", "tokenizer"])
-def test_an_archive_whose_files_are_not_those_that_were_proved_is_refused(
-    archive: Path, tmp_path: Path, entry: str
-) -> None:
-    altered = rewrite(archive, tmp_path / "altered.mar", **{entry: b"another"})
-    with pytest.raises(ValueError, match=rf"altered\.mar: a broken archive: its {entry}.* proved"):
-        parse_model(str(altered))
-
-
-def test_an_archive_whose_proof_was_revoked_is_refused(archive: Path, tmp_path: Path) -> None:
+def changed(archive: Path, entry: str, **values: Any) -> str:
+    """A JSON entry of the archive with other values."""
     with zipfile.ZipFile(archive) as source:
-        certificate = json.loads(source.read("parity.json"))
-    certificate["artefacts"]["model.onnx"]["passed"] = False
-    altered = rewrite(archive, tmp_path / "altered.mar", parity=json.dumps(certificate))
-    with pytest.raises(ValueError, match=r"parity of its model\.onnx was not proved"):
-        parse_model(str(altered))
+        return json.dumps(json.loads(source.read(entry)) | values)
+
+
+def test_an_archive_that_does_not_hold_what_was_proved_is_refused(
+    archive: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(archive) as source:
+        proof = json.loads(source.read("parity.json"))["artefacts"]
+    revoked = {"model.onnx": proof["model.onnx"] | {"passed": False}}
+    retrained = {"model.onnx": proof["model.onnx"] | {"weights_sha256": "another"}}
+    for entries, said in (
+        ({"model": b"another"}, "its model.onnx is not the one that was proved"),
+        ({"tokenizer": b"another"}, "its tokenizer.json is not the one"),
+        ({"parity": changed(archive, "parity.json", artefacts=revoked)}, "was not proved"),
+        ({"parity": changed(archive, "parity.json", artefacts=retrained)}, "was not proved"),
+        ({"config": changed(archive, "config.json", max_length=9)}, "was changed after it was"),
+        ({"serving": changed(archive, "serving.json", labels=["positive", "negative"])},
+         "labels of its serving.json"),
+        ({"serving": changed(archive, "serving.json", max_length=9)}, "max_length of its serving"),
+    ):  # fmt: skip
+        altered = rewrite(archive, tmp_path / "altered.mar", **entries)
+        with pytest.raises(ValueError, match=r"altered\.mar: a broken archive: ") as caught:
+            parse_model(str(altered))
+        assert said in str(caught.value)
+
+
+def test_a_damaged_zip_is_one_line(archive: Path, tmp_path: Path) -> None:
+    def packed(method: int = zipfile.ZIP_STORED, **entries: Any) -> bytearray:
+        path = tmp_path / "made.mar"
+        with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w", method) as made:
+            for name in source.namelist():
+                made.writestr(name, entries.get(name, source.read(name)))
+        return bytearray(path.read_bytes())
+
+    encrypted, lzma = packed(), packed(zipfile.ZIP_LZMA)
+    encrypted[encrypted.index(b"PK\x01\x02") + 8] |= 1  # a flag of the directory's first entry
+    place = lzma.index(b"MAR-INF/MANIFEST.json") + len("MAR-INF/MANIFEST.json") + 9
+    lzma[place : place + 40] = bytes(40)
+    deep = packed(**{"parity.json": "[" * 100_000})
+    for content in (encrypted, lzma, deep):
+        broken = tmp_path / "broken.mar"
+        broken.write_bytes(content)
+        with pytest.raises(ValueError, match=r"broken\.mar: a broken archive") as caught:
+            parse_model(str(broken))
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["=x.mar", "tiny@=x", "tiny=", "@2.0=x", ""])

@@ -1,4 +1,4 @@
-"""A small experiment on embedded reviews, run as its user runs it."""
+"""A small experiment on embedded reviews, by its command: in this process, or in another."""
 
 import io
 import subprocess
@@ -7,6 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState
 
 from training.__main__ import main
 
@@ -44,8 +45,10 @@ def train(
         monkeypatch.setenv("ACCELERATE_USE_CPU", "true")  # as `environment` hides GPUs
         out, errors = io.StringIO(), io.StringIO()
         arguments = small(output, *settings, **keywords)
+        AcceleratorState._reset_state(reset_partial_state=True)  # as a new process begins
         with redirect_stdout(out), redirect_stderr(errors):
             status = main(arguments)
+        AcceleratorState._reset_state(reset_partial_state=True)
         done = subprocess.CompletedProcess(arguments, status, out.getvalue(), errors.getvalue())
         assert not check or status == 0, done.stderr
         return done

@@ -33,7 +33,6 @@ def test_without_a_gpu_or_triton_it_is_refused(tmp_path: Path, train) -> None:
     refused = train(tmp_path / "run", *CUSTOM, "train.recurrence=triton", check=False)
     assert refused.returncode == 2 and not (tmp_path / "run").exists()
     assert re.search(r"recurrence=triton: (needs a GPU|No module named .triton)", refused.stderr)
-    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton")
