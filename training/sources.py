@@ -65,18 +65,6 @@ class Source:
     splits: dict[str, Split]
 
 
-def read(source: str, split: str, text: str = "title+content") -> Iterator[Reviews]:
-    """Stream one split of a source by name; memory stays flat.
-
-    Raises:
-        ValueError: the source has no such split, or a bad row; one line.
-    """
-    opened = open_source(source)
-    if split not in opened.splits:
-        raise ValueError(f"{source}: no {split} split; it has {', '.join(opened.splits)}")
-    return opened.splits[split].read(text)
-
-
 def is_embedded(given: str) -> bool:
     """Whether it names the reviews that the generator writes."""
     return given == "embedded" or given.startswith("embedded:")

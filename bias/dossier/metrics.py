@@ -70,7 +70,7 @@ METRICS = {
         "one review, tokenised and answered on the CPU: median"),
     "p99_ms": Metric(
         "latency, p99", False, False, "ms",
-        "one review, tokenised and answered on the CPU: 99th percentile"),
+        "one review answered on the CPU: 99th percentile, and the median time of tokenising"),
     "reviews_per_second": Metric(
         "throughput", True, False, "/s",
         "reviews of real lengths a second, tokenised one by one and answered at the best of the "

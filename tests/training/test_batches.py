@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
 from training.batches import Batch, collate, epoch_plan
-from training.sources import read
+from training.sources import open_source
 from training.tokenization import load_tokenizer
 
 # on a busy machine one example may take any time
@@ -130,7 +130,7 @@ def test_real_reviews_are_padded_by_less_than_five_percent(shared_data: Path) ->
     """Of 4,402 reviews; 2% of 67,435, whose pools of fifty batches are full."""
     tokenizer = load_tokenizer(str(shared_data / "bert-base-uncased"))
     tokenizer.enable_truncation(256)
-    reviews = read(str(shared_data / "amazon_polarity"), "test", "title+content")
+    reviews = open_source(str(shared_data / "amazon_polarity")).splits["test"].read("title+content")
     encoded = [e for stretch in reviews for e in tokenizer.encode_batch_fast(stretch.texts)]
     lengths = np.array([len(encoding.ids) for encoding in encoded])
     assert _padding(lengths, epoch_plan(lengths, 64, 0, 0, bucketed=True)) < 0.05

@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from training import embedded
-from training.sources import Source, open_source, read, unique_names
+from training.sources import Source, open_source, unique_names
 
 
 def _write(path: Path, *reviews: tuple[int, str]) -> Path:
@@ -19,7 +19,11 @@ def _write(path: Path, *reviews: tuple[int, str]) -> Path:
 
 
 def _texts(source: str, split: str) -> list[str]:
-    return [text for reviews in read(source, split, "content") for text in reviews.texts]
+    return [
+        text
+        for reviews in open_source(source).splits[split].read("content")
+        for text in reviews.texts
+    ]
 
 
 def test_a_folder_has_the_hubs_layout(tmp_path: Path) -> None:
@@ -53,12 +57,6 @@ def test_names_that_only_resemble_a_split_are_not_one(tmp_path: Path) -> None:
 def test_a_single_file_is_for_training_unless_it_is_called_test(tmp_path: Path) -> None:
     assert list(open_source(str(_write(tmp_path / "reviews.csv", (1, "a")))).splits) == ["train"]
     assert list(open_source(str(_write(tmp_path / "test-0.csv", (1, "a")))).splits) == ["test"]
-
-
-def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    path = _write(tmp_path / "reviews.csv", (1, "a"))
-    with pytest.raises(ValueError, match="no test split; it has train"):
-        read(str(path), "test")
 
 
 def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
@@ -154,7 +152,7 @@ def test_a_wrong_number_of_embedded_reviews_is_refused(given: str) -> None:
 def test_an_unknown_text_mode_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path / "reviews.csv", (1, "a"))
     with pytest.raises(ValueError, match=r"text=body: expected one of title\+content, title"):
-        list(read(str(path), "train", "body"))
+        list(open_source(str(path)).splits["train"].read("body"))
 
 
 def test_identity_changes_with_the_file(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from training.config import load_experiment
-from training.sources import read
+from training.sources import open_source
 from training.tfidf import run_tfidf
 
 
@@ -19,9 +19,10 @@ def test_it_is_scikit_learns_pipeline_on_the_same_reviews(tmp_path, cache) -> No
                 "data.vocabulary_size=600", "data.drop_duplicates=false",
                 "data.validation_fraction=0.01"]  # fmt: skip
     result = run_tfidf(load_experiment("baseline-tfidf", settings), tmp_path / "run")
-    test = [r for r in read("embedded:800", "test", "title+content")]
+    splits = open_source("embedded:800").splits
+    test = list(splits["test"].read("title+content"))
     texts, labels = [t for r in test for t in r.texts], [y for r in test for y in r.labels]
-    train = [r for r in read("embedded:800", "train", "title+content")]
+    train = list(splits["train"].read("title+content"))
     words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     model = LogisticRegression(C=4.0, max_iter=1000)
     model.fit(words.fit_transform([t for r in train for t in r.texts]),
