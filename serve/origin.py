@@ -4,7 +4,6 @@
 command then finds nothing to do, another one is refused, and a reader sees where scores come from.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,7 +35,7 @@ def bundle_origin(folder: Path, backend: str | None) -> dict[str, Any]:
         "bundle": str(folder),
         "backend": name,
         "artefact_sha256": artefact,
-        "tokenizer_sha256": hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest(),
+        "tokenizer_sha256": config["tokenizer_sha256"],
         "max_length": config["max_length"],
         "labels": config["labels"],
     }
