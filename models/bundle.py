@@ -163,7 +163,7 @@ def _write(bundle: Bundle, folder: Path) -> None:
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in bundle.model.state_dict().items()
     }
-    write_tensors(weights, folder / WEIGHTS)
+    write_tensors(weights, folder / WEIGHTS)  # for their owner alone, as safetensors has it
     (folder / TOKENIZER).write_text(bundle.tokenizer.to_str(), encoding="utf-8")
     _write_json(folder / METRICS, bundle.metrics)
     portable = ARCHITECTURES[bundle.architecture].portable(bundle.model, bundle.arguments)
@@ -179,6 +179,7 @@ def _write(bundle: Bundle, folder: Path) -> None:
     }
     config[KEY] = config_digest(config)
     _write_json(folder / CONFIG, config)
+    shutil.copymode(folder / CONFIG, folder / WEIGHTS)
     for path in folder.iterdir():
         with path.open("rb+") as file:
             os.fsync(file.fileno())

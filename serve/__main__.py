@@ -21,7 +21,7 @@ from serve.flags import (
 )
 from serve.page import PageServer
 from serve.server import Server, ServerError
-from serve.stopping import Stopped, raise_stopped
+from serve.stopping import Stopped, stoppable
 
 EPILOG = """\
 examples:
@@ -55,10 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in COMMANDS:
         return COMMANDS[given[0]](given[1:])
-    parser = _parser()
-    options = parser.parse_args(given)
+    options = _parser().parse_args(given)
+    with stoppable():
+        return _serve(options)
+
+
+def _serve(options: argparse.Namespace) -> int:
     console = Console(highlight=False, soft_wrap=True)
-    raise_stopped()
     page = None
     try:
         models, config = parse_models(options.bundles, options), server_config(options)

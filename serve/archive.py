@@ -35,10 +35,13 @@ JAVA_INT = 2**31 - 1  # the most that TorchServe reads into a whole number
 _RANGES = {
     "workers": (1, 1024),
     "threads": (1, 1024),
+    "batch_size": (1, 4096),
+    "batch_delay": (1, 60_000),
     "max_body_bytes": (256, JAVA_INT // 2),
     "max_text_bytes": (64, JAVA_INT),
 }
 MANIFEST = "MAR-INF/MANIFEST.json"
+HANDLER = "serve.handler"
 YAML_NAMES = {
     "batch_size": "batchSize",
     "batch_delay": "maxBatchDelay",
@@ -149,13 +152,18 @@ def write_archive(
 def _check(name: str, version: str, backend: str) -> None:
     if backend not in ARTEFACTS:
         raise ValueError(f"backend: got {backend!r}; an archive takes {', '.join(ARTEFACTS)}")
+    check_name(name)
+    if not _VERSION.fullmatch(version):
+        raise ValueError(f"model version: got {version!r}; give numbers, such as 1.0")
+
+
+def check_name(name: str) -> None:
+    """`ValueError` for a model's name that URLs and folders would not have as it is."""
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"model name: got {name!r}; give 1 to 64 letters, digits, - and _, a letter or digit "
             "first"
         )
-    if not _VERSION.fullmatch(version):
-        raise ValueError(f"model version: got {version!r}; give numbers, such as 1.0")
 
 
 def _entries(
@@ -198,7 +206,7 @@ def _manifest(name: str, version: str, artefact: str) -> dict[str, Any]:
             "modelName": name,
             "modelVersion": version,
             "serializedFile": artefact,
-            "handler": "serve.handler",
+            "handler": HANDLER,
             "configFile": "model-config.yaml",
         },
         "archiverVersion": "0.12.0",

@@ -2,11 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from models.command import command
 from serve.archive import write_archive
-from serve.command import command_parser
+from serve.command import command_parser, given_path
 from serve.flags import add_serving_flags, serving_config
 
 EPILOG = """\
@@ -25,8 +24,8 @@ def main(arguments: Sequence[str]) -> int:
         "Pack a bundle's artefact into a TorchServe archive that carries its handler.",
         EPILOG,
     )
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
-    parser.add_argument("target", type=Path, metavar="FILE.mar", help="the archive to write")
+    parser.add_argument("bundle", type=given_path, metavar="BUNDLE", help="a bundle's folder")
+    parser.add_argument("target", type=given_path, metavar="FILE.mar", help="the archive to write")
     parser.add_argument("--name", help="of the model in URLs (default: the file's)")
     parser.add_argument("--version", default="1.0", help="of the model (default: 1.0)")
     add_serving_flags(parser)

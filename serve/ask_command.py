@@ -8,18 +8,17 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import psutil
 from rich.console import Console
 
 from models.command import command, fail
 from serve.client import Client, ClientError, Prediction, RequestRefused
-from serve.command import command_parser
+from serve.command import command_parser, given_path
 from serve.flags import add_serving_flags, given_flags, parse_models, serving_config
 from serve.server import Server, ServerError
 from serve.server_config import ServerConfig
-from serve.stopping import Stopped, raise_stopped
+from serve.stopping import Stopped, stoppable
 
 EPILOG = """\
 examples:
@@ -46,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
                 raise ValueError(f"{flags}: {options.target} runs already; leave it out")
             _ask(Client(options.target, token_file=options.token_file), options.texts, console)
         else:
-            raise_stopped()
-            _ask_bundle(options, console)
+            with stoppable():
+                _ask_bundle(options, console)
     except Stopped:
         print("interrupted; the endpoint is gone", file=sys.stderr)
         return 130
@@ -112,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
         "target", metavar="TARGET", help="[NAME[@VERSION]=]BUNDLE, a .mar, or a model's URL"
     )
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="what to ask")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="of the URL's endpoint")
+    parser.add_argument(
+        "--token-file", type=given_path, metavar="FILE", help="of the URL's endpoint"
+    )
     add_serving_flags(parser)
     return parser

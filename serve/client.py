@@ -176,6 +176,8 @@ class Client:
                 status,
             )
         refused = _refused(status, answer)
+        if refused is not None and status in (404, 405):
+            raise RequestRefused(f"{self._url}: {refused.reason}; check the URL", status)
         if refused is not None:
             raise refused
         return answer

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from serve.archive import ARTEFACTS, ServingConfig
+from serve.command import given_path
 from serve.requests import Limits
 from serve.served_model import Model
 from serve.server_config import ServerConfig
@@ -124,10 +125,10 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"until tokens expire (default: {standard.token_minutes})",
     )
-    group.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the logs here")
+    group.add_argument("--logs", type=given_path, metavar="FOLDER", help="keep the logs here")
     group.add_argument(
         "--nginx-token-file",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="keep the inference token here, as serve/deploy/nginx.conf includes it",
     )
@@ -171,9 +172,18 @@ def server_config(options: argparse.Namespace) -> ServerConfig:
 
 
 def page_port(options: argparse.Namespace) -> int | None:
-    """The page's port, None where no page is asked for. `ValueError` for a port without one."""
+    """The page's port, None where no page is asked for.
+
+    Raises:
+        ValueError: a port without a page, or one that is another door's.
+    """
     if not options.page and options.page_port is not None:
         raise ValueError(f"--page-port: got {options.page_port} without --page; give that, too")
-    if options.page and options.page_port is None:
-        return PAGE_PORT
-    return int(options.page_port) if options.page else None
+    if not options.page:
+        return None
+    port = PAGE_PORT if options.page_port is None else int(options.page_port)
+    for flag in ("port", "management_port", "metrics_port"):
+        if port == getattr(options, flag) != 0:
+            name = "--" + flag.replace("_", "-")
+            raise ValueError(f"--page-port: got {port}, which is {name} too; give another port")
+    return port

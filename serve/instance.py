@@ -122,7 +122,7 @@ def make_instance(ports: Ports, logs: Path | None = None) -> Instance:
     removed.
 
     Raises:
-        ValueError: TMPDIR is too long a name; nothing can be written to `logs`.
+        ValueError: TMPDIR is too long a name, or a strange one; nothing can be written to `logs`.
     """
     remove_abandoned()
     base = Path(tempfile.gettempdir())
@@ -130,6 +130,11 @@ def make_instance(ports: Ports, logs: Path | None = None) -> Instance:
         raise ValueError(
             f"TMPDIR: {base} is too long for the workers' sockets; set one of at most "
             f"{_LONGEST_BASE} bytes, such as /tmp"
+        )
+    if not str(base).isascii() or "\\" in str(base):
+        raise ValueError(
+            f"TMPDIR: {base} has characters under which TorchServe finds no model; set one of "
+            "plain letters, such as /tmp"
         )
     if logs is not None:
         logs = _writable(logs)

@@ -9,7 +9,8 @@ them says what they are by, and nothing else goes on with them.
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from models.command import command, fail
 from models.files import exclusive
 from serve.client import ClientError, RequestRefused
-from serve.command import command_parser
-from serve.origin import bundle_origin, check_origin, endpoint_origin, write_origin
+from serve.command import command_parser, given_path
+from serve.origin import (
+    bundle_origin,
+    check_origin,
+    endpoint_origin,
+    origin_path,
+    write_origin,
+)
 from serve.predictor import HttpPredictor, Predictor, open_predictor
+from serve.requests import kind
 from serve.rows import (
     KINDS,
     RowWriter,
@@ -34,6 +42,7 @@ from serve.rows import (
     read_rows,
     whole_bytes,
 )
+from serve.stopping import Stopped, stoppable
 
 BLOCK = 256  # rows predicted and written together
 _PREDICTED = re.compile("predicted_label|predicted_score|probability_.*", re.DOTALL)
@@ -50,28 +59,37 @@ Every row keeps its columns and gets `predicted_label`, `predicted_score` and a 
 
 @command
 def main(arguments: Sequence[str]) -> int:
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        for path in (options.input, options.output):
-            if path.suffix not in KINDS:
-                raise ValueError(f"{path}: read and written are {' and '.join(KINDS)} files")
-        predictor = open_predictor(
-            options.url or options.bundle,
-            backend=options.backend,
-            token_file=options.token_file,
-            management_url=options.management_url,
-        )
-        origin = (
-            endpoint_origin(options.url, predictor.identity)
-            if isinstance(predictor, HttpPredictor)
-            else bundle_origin(options.bundle, options.backend)
-        )
-        written = predict_file(predictor, options.input, options.output, origin, options.column)
+        with stoppable():
+            written = _predict_by(options)
+    except Stopped:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
     except ClientError as error:
         return fail(error, 1)
     print(f"{options.output}: {written:,} rows")
     return 0
+
+
+def _predict_by(options: argparse.Namespace) -> int:
+    if options.url is not None and not options.url.startswith(("http://", "https://")):
+        raise ValueError(f"--url: got {options.url!r}; give a model's, http://... or https://...")
+    for path in (options.input, options.output):
+        if path.suffix not in KINDS:
+            raise ValueError(f"{path}: read and written are {' and '.join(KINDS)} files")
+    predictor = open_predictor(
+        options.url or options.bundle,
+        backend=options.backend,
+        token_file=options.token_file,
+        management_url=options.management_url,
+    )
+    origin = (
+        endpoint_origin(options.url, predictor.identity)
+        if isinstance(predictor, HttpPredictor)
+        else bundle_origin(options.bundle, options.backend)
+    )
+    return predict_file(predictor, options.input, options.output, origin, options.column)
 
 
 def predict_file(
@@ -96,25 +114,40 @@ def predict_file(
         raise ValueError(f"{target}: is IN itself, by this or another name; give OUT another one")
     total = sum(1 for _ in (read_alike if target.suffix == ".csv" else read_rows)(source))
     header = _header(source, predictor.labels, column) if source.suffix == ".csv" else []
+    is_new = not target.exists()
     target.touch()
     with exclusive(target):
-        done = _resume(source, target, {**origin, "column": column})
-        rows = islice(enumerate(read_rows(source), 1), done, None)
-        with _progress() as progress, RowWriter(target) as sink:
-            task = progress.add_task(source.name, total=total, completed=done)
-            while block := list(islice(rows, BLOCK)):
-                texts = [_text_of(row, column, f"{source}: row {number}") for number, row in block]
-                probabilities = _predict(predictor, texts, source, block[0][0], column)
-                sink.write(
-                    [
-                        _joined(row, _prediction(each, predictor.labels), f"{source}: row {number}")
-                        for (number, row), each in zip(block, probabilities.tolist(), strict=True)
-                    ]
-                )
-                progress.advance(task, len(block))
-            if total == 0 and header:
-                sink.write([], header)
+        try:
+            done = _resume(source, target, {**origin, "column": column})
+            with _progress() as progress, RowWriter(target) as sink:
+                task = progress.add_task(source.name, total=total, completed=done)
+                for block in _blocks(predictor, source, done, column):
+                    sink.write(block)
+                    progress.advance(task, len(block))
+                if total == 0 and header:
+                    sink.write([], header)
+        except BaseException:
+            if (
+                is_new and target.stat().st_size == 0
+            ):  # nothing was begun: nothing is to be gone on with
+                target.unlink()
+                origin_path(target).unlink(missing_ok=True)
+            raise
     return total
+
+
+def _blocks(
+    predictor: Predictor, source: Path, done: int, column: str
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows behind the first `done`, with their predictions."""
+    rows = islice(enumerate(read_rows(source), 1), done, None)
+    while block := list(islice(rows, BLOCK)):
+        texts = [_text_of(row, column, f"{source}: row {number}") for number, row in block]
+        probabilities = _predict(predictor, texts, source, block[0][0], column)
+        yield [
+            _joined(row, _prediction(each, predictor.labels), f"{source}: row {number}")
+            for (number, row), each in zip(block, probabilities.tolist(), strict=True)
+        ]
 
 
 def _header(source: Path, labels: list[str], column: str) -> list[str]:
@@ -134,7 +167,7 @@ def _text_of(row: dict[str, Any], column: str, place: str) -> str:
         )
     text = row[column]
     if not isinstance(text, str):
-        raise ValueError(f"{place}, column {column}: found {type(text).__name__}, wanted a text")
+        raise ValueError(f"{place}, column {column}: found {kind(text)}, wanted is a text")
     if not text.strip():  # an endpoint refuses it, so a bundle's answer would be another
         raise ValueError(f"{place}, column {column}: empty; give it a text, or leave the row out")
     return text
@@ -227,13 +260,19 @@ def _parser() -> argparse.ArgumentParser:
         "Predict every text of a file, by a bundle or by a running endpoint.",
         EPILOG,
     )
-    parser.add_argument("input", type=Path, metavar="IN", help=".csv with a header, or .jsonl")
-    parser.add_argument("output", type=Path, metavar="OUT", help=".csv or .jsonl; gone on with")
+    parser.add_argument(
+        "input", type=given_path, metavar="IN", help=".csv with a header, or .jsonl"
+    )
+    parser.add_argument(
+        "output", type=given_path, metavar="OUT", help=".csv or .jsonl; gone on with"
+    )
     parser.add_argument("--column", default="text", help="that holds the texts (default: text)")
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--bundle", type=Path, metavar="FOLDER", help="predict in this process")
+    target.add_argument(
+        "--bundle", type=given_path, metavar="FOLDER", help="predict in this process"
+    )
     target.add_argument("--url", help="predict by this endpoint")
     parser.add_argument("--backend", help="of the bundle (default: onnx)")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="of the endpoint")
+    parser.add_argument("--token-file", type=given_path, metavar="FILE", help="of the endpoint")
     parser.add_argument("--management-url", metavar="URL", help="to refresh an expired token at")
     return parser

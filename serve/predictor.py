@@ -142,8 +142,14 @@ class HttpPredictor:
         except RequestRefused as error:
             if error.text is not None:
                 raise error.moved(start) from None
-            if error.status != 413 or len(texts) == 1:
+            if error.status != 413:
                 raise
+            if len(texts) == 1:  # so that it is this text
+                size = len(texts[0].encode())
+                raise RequestRefused(
+                    f"{size} bytes, more than a request to this endpoint may have; cut it",
+                    error.status, error.code, error.field, start,
+                ) from None  # fmt: skip
             half = len(texts) // 2  # too many texts, or too many bytes together
             return np.concatenate(
                 [self._rows(texts[:half], start), self._rows(texts[half:], start + half)]

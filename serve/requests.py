@@ -58,12 +58,12 @@ def read_request(body: Any, content_type: str | None, limits: Limits) -> Request
         Problem: the request as a whole cannot be answered. A bad item of a list is no reason,
             except in v2, whose tensors have no place for an error.
     """
-    kind = _media_type(content_type)
+    media = _media_type(content_type)
     if isinstance(body, (bytes, bytearray)):
         if len(body) > limits.body_bytes:
             raise _too_large("body", len(body), limits.body_bytes, "send fewer texts a request")
-        body = _decode_plain(body) if kind == PLAIN_TYPE else _decode_json(body)
-    if kind == PLAIN_TYPE:
+        body = _decode_plain(body) if media == PLAIN_TYPE else _decode_json(body)
+    if media == PLAIN_TYPE:
         return Request("plain", [_item(body, "body", limits)], single=True)
     request = _read_json(body, limits)
     if request.explain and len(request.items) > limits.explained_items:
@@ -124,7 +124,7 @@ def _read_json(body: Any, limits: Limits) -> Request:
         raise Problem(
             422,
             "wrong_type",
-            f'body: {_kind(body)}; send {{"text": ...}}, a list of texts, {{"instances": [...]}} '
+            f'body: {kind(body)}; send {{"text": ...}}, a list of texts, {{"instances": [...]}} '
             'or {"inputs": [...]}',
             "body",
         )
@@ -158,7 +158,7 @@ def _read_v2(body: dict[str, Any], limits: Limits) -> Request:
         raise Problem(422, "wrong_value", 'inputs[0].datatype: send "BYTES"', "inputs[0].datatype")
     request_id = body.get("id")
     if request_id is not None and not isinstance(request_id, str):
-        raise Problem(422, "wrong_type", f"id: {_kind(request_id)}; send a string", "id")
+        raise Problem(422, "wrong_type", f"id: {kind(request_id)}; send a string", "id")
     _encoded(request_id or "", "id")
     data = tensor.get("data")
     if isinstance(data, list) and data and all(isinstance(row, list) for row in data):
@@ -179,7 +179,7 @@ def _read_v2(body: dict[str, Any], limits: Limits) -> Request:
 
 def _items(value: Any, field: str, limits: Limits) -> list[str | Problem]:
     if not isinstance(value, list):
-        raise Problem(422, "wrong_type", f"{field}: {_kind(value)}; send a list of texts", field)
+        raise Problem(422, "wrong_type", f"{field}: {kind(value)}; send a list of texts", field)
     if not value:
         raise Problem(422, "no_items", f"{field}: empty; send at least one text", field)
     if len(value) > limits.items:
@@ -212,7 +212,7 @@ def _item(value: Any, field: str, limits: Limits) -> str:
 def checked_text(value: Any, field: str, limits: Limits) -> str:
     """The text itself. Raises `Problem` where it is none that an endpoint scores."""
     if not isinstance(value, str):
-        raise Problem(422, "wrong_type", f"{field}: {_kind(value)}; send a string", field)
+        raise Problem(422, "wrong_type", f"{field}: {kind(value)}; send a string", field)
     if len(value) > limits.text_bytes:  # before encoding it: no copy of what is far too long
         raise _too_large(field, len(value), limits.text_bytes, "cut it")
     size = len(_encoded(value, field))
@@ -256,7 +256,7 @@ def _explain_parameter(body: dict[str, Any]) -> bool:
     parameters = body.get("parameters", {})
     if not isinstance(parameters, dict):
         raise Problem(
-            422, "wrong_type", f"parameters: {_kind(parameters)}; send an object", "parameters"
+            422, "wrong_type", f"parameters: {kind(parameters)}; send an object", "parameters"
         )
     return _flag(parameters, "explain", "parameters.explain")
 
@@ -264,7 +264,7 @@ def _explain_parameter(body: dict[str, Any]) -> bool:
 def _flag(values: dict[str, Any], name: str, field: str) -> bool:
     value = values.get(name, False)
     if not isinstance(value, bool):
-        raise Problem(422, "wrong_type", f"{field}: {_kind(value)}; send true or false", field)
+        raise Problem(422, "wrong_type", f"{field}: {kind(value)}; send true or false", field)
     return value
 
 
@@ -274,7 +274,7 @@ def _too_large(field: str, size: int, limit: int, advice: str) -> Problem:
     )
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
     """What a JSON value is, in JSON's words."""
     if value is None:
         return "null"

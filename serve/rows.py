@@ -13,7 +13,7 @@ KINDS = (".csv", ".jsonl")
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV or a JSON lines file.
+    """The rows of a CSV or a JSON lines file; blank lines are none.
 
     Raises:
         ValueError: a line that is no object, a row with more fields than the header, a header with
@@ -38,7 +38,7 @@ def _csv_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{path}: row {number}: not as many fields as the header")
             yield row
     except UnicodeDecodeError:
-        raise _not_utf8(path, number) from None
+        raise _not_utf8(path) from None
     except csv.Error as error:
         raise ValueError(
             f"{path}: row {number + 1}: not CSV: {error}; a field with a quote in it stands in "
@@ -47,12 +47,12 @@ def _csv_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
 
 
 def _json_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
-    number = 0
     try:
         for number, line in enumerate(file, 1):
-            yield _json_row(line, f"{path}: row {number}")
+            if line.strip():
+                yield _json_row(line, f"{path}: row {number}")
     except UnicodeDecodeError:
-        raise _not_utf8(path, number) from None
+        raise _not_utf8(path) from None
 
 
 def _json_row(line: str, place: str) -> dict[str, Any]:
@@ -60,7 +60,9 @@ def _json_row(line: str, place: str) -> dict[str, Any]:
         row = json.loads(line, parse_float=_finite, object_pairs_hook=_object)
     except _Unkept as error:
         raise ValueError(f"{place}: {error}") from None
-    except (ValueError, RecursionError):
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{place}: not JSON: {error.msg} at character {error.pos}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; nested too deeply
         row = None
     if not isinstance(row, dict):
         raise ValueError(f"{place}: not a JSON object")
@@ -95,9 +97,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _not_utf8(path: Path, rows: int) -> ValueError:
-    """A file is read in chunks, so that the row itself is not known."""
-    return ValueError(f"{path}: not UTF-8, somewhere below row {rows}; write it in UTF-8")
+def _not_utf8(path: Path) -> ValueError:
+    """Names the line, which who reads in chunks does not know."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                found = f"byte 0x{line[error.start]:02x} of line {number}"
+                return ValueError(f"{path}: not UTF-8: {found}; write it in UTF-8")
+    return ValueError(f"{path}: not UTF-8; write it in UTF-8")
 
 
 def read_alike(path: Path) -> Iterator[dict[str, Any]]:

@@ -13,17 +13,17 @@ from typing import Any, Self
 import yaml
 
 from models.config_digest import check_config
-from serve.archive import MANIFEST, YAML_NAMES
+from serve.archive import HANDLER, MANIFEST, YAML_NAMES
 from serve.handler import CONFIG
 
 
-class _Unproved(Exception):
-    """An archive of ours whose files are not those that were proved."""
+class _Altered(Exception):
+    """An archive of which a file is damaged, or is not the one that was proved."""
 
 
 # What reading a damaged zip, or a file in it, raises; RuntimeError: an encrypted or an unknown one.
 _BROKEN = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-           yaml.YAMLError, _Unproved)  # fmt: skip
+           yaml.YAMLError, _Altered)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Model:
 
     @classmethod
     def _read(cls, source: Path, archive: zipfile.ZipFile) -> Self:
-        described = json.loads(archive.read(MANIFEST))["model"]
+        described = _read_json(archive, MANIFEST)["model"]
         packed: dict[str, Any] = {}
         if described.get("configFile"):
             settings = yaml.safe_load(archive.read(described["configFile"])) or {}
@@ -83,8 +83,8 @@ class Model:
             workers = settings.get("minWorkers", 0)
             if 0 < workers <= settings.get("maxWorkers", 0):  # else TorchServe ignores both
                 packed["workers"] = workers
-        if CONFIG in archive.namelist():  # of ours
-            serving = json.loads(archive.read(CONFIG))
+        if CONFIG in archive.namelist() or described.get("handler") == HANDLER:  # of ours
+            serving = _read_json(archive, CONFIG)
             _check_proof(archive, serving)
             packed |= {flag: serving[flag] for flag in ("threads", "backend")}
             packed |= {f"max_{name}": each for name, each in serving["limits"].items()}
@@ -136,22 +136,29 @@ def check_distinct(models: Collection[Model]) -> None:
 
 
 def _check_proof(archive: zipfile.ZipFile, serving: Mapping[str, Any]) -> None:
-    """Raises `_Unproved` where what answers is not what was proved and packed: artefact, tokenizer,
+    """Raises `_Altered` where what answers is not what was proved and packed: artefact, tokenizer,
     labels and length. The code that travels is trusted, as that of any archive."""
-    artefact, config = serving["artefact"], json.loads(archive.read("config.json"))
-    proof = json.loads(archive.read("parity.json"))["artefacts"].get(artefact) or {}
+    artefact, config = serving["artefact"], _read_json(archive, "config.json")
+    proof = _read_json(archive, "parity.json")["artefacts"].get(artefact) or {}
     check_config(Path("config.json"), config)
     if proof.get("passed") is not True or proof.get("weights_sha256") != config["weights_sha256"]:
-        raise _Unproved(f"the parity of its {artefact} was not proved; pack it anew")
+        raise _Altered(f"the parity of its {artefact} was not proved; pack it anew")
     for name, wanted in (
         (artefact, proof.get("sha256")),
         ("tokenizer.json", config["tokenizer_sha256"]),
     ):
         if hashlib.sha256(archive.read(name)).hexdigest() != wanted:
-            raise _Unproved(f"its {name} is not the one that was proved; pack it anew")
+            raise _Altered(f"its {name} is not the one that was proved; pack it anew")
     for name in ("labels", "max_length"):
         if serving[name] != config[name]:
-            raise _Unproved(f"{name} of its {CONFIG} are not the model's; pack it anew")
+            raise _Altered(f"{name} of its {CONFIG} are not the model's; pack it anew")
+
+
+def _read_json(archive: zipfile.ZipFile, name: str) -> Any:
+    try:
+        return json.loads(archive.read(name))
+    except (ValueError, RecursionError) as error:
+        raise _Altered(f"its {name} is not JSON ({_first_line(error)})") from None
 
 
 def _first_line(error: Exception) -> str:

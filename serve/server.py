@@ -248,7 +248,7 @@ class Server:
                 raise ServerError(reason)
             if time.monotonic() > deadline:
                 raise ServerError(
-                    f"not ready after {self.config.start_timeout:.0f} s: {self._unready()}; the "
+                    f"not ready after {self.config.start_timeout:g} s: {self._unready()}; the "
                     f"log ends with {self.logs.last_line()!r}; keep the logs by --logs, or "
                     "give a longer --start-timeout"
                 )

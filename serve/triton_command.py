@@ -13,8 +13,8 @@ from pathlib import Path
 
 from export.certificate import read_artefact, read_config, read_tokenizer
 from models.command import command
-from serve.archive import ARTEFACTS
-from serve.command import command_parser
+from serve.archive import ARTEFACTS, check_name
+from serve.command import command_parser, given_path
 
 BATCH_SIZE, QUEUE_MICROSECONDS = 32, 1000
 EPILOG = """\
@@ -34,8 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = command_parser(
         "serve triton", "Write a Triton model repository from a bundle's ONNX artefact.", EPILOG
     )
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
-    parser.add_argument("repository", type=Path, metavar="FOLDER", help="Triton's model repository")
+    parser.add_argument("bundle", type=given_path, metavar="BUNDLE", help="a bundle's folder")
+    parser.add_argument(
+        "repository", type=given_path, metavar="FOLDER", help="Triton's model repository"
+    )
     parser.add_argument("--name", default="sentiment", help="of the model (default: sentiment)")
     parser.add_argument("--version", type=int, default=1, help="of the model (default: 1)")
     parser.add_argument("--backend", default="onnx", choices=backends, help="default: onnx")
@@ -58,11 +60,12 @@ def write_model(
             other versions have another tokenizer, length, labels or interface, which all versions
             share.
     """
+    check_name(name)
     target = repository / name
     if version < 1:
         raise ValueError(f"--version: got {version}; Triton's begin at 1")
-    content, _ = read_artefact(bundle, ARTEFACTS[backend])
     config = read_config(bundle)
+    content, _ = read_artefact(bundle, ARTEFACTS[backend])
     shared = {
         "config.pbtxt": model_config(content, name, config["max_length"]).encode(),
         "labels.txt": ("\n".join(config["labels"]) + "\n").encode(),

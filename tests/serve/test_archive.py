@@ -113,6 +113,7 @@ def test_what_torchserve_would_not_take_is_refused(
     "flag",
     ["workers=0", "batch-delay=0", "queue=-1", "max-items=0", "max-text-bytes=0",
      "max-text-bytes=63", "max-body-bytes=10", "threads=100000", "workers=5000",
+     "batch-delay=99999999", "batch-size=99999",
      "max-body-bytes=0", "max-body-bytes=1500000000", "queue=3000000000"],
 )  # fmt: skip
 def test_settings_that_torchserve_cannot_have_are_refused_by_their_flags(flag: str) -> None:

@@ -98,7 +98,6 @@ def test_a_mistake_is_one_line(
     arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(ask_command, "raise_stopped", lambda: None)  # pytest has handlers too
     monkeypatch.setattr("serve.client.FIRST_PAUSE", 0.01)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound but not listening: refuses

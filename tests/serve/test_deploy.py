@@ -270,3 +270,12 @@ def test_a_triton_model_gets_another_version(
     assert "labels.txt: is not this bundle's" in capsys.readouterr().err
     assert sorted(path.name for path in model.iterdir() if path.is_dir()) == ["1", "2"]
     assert [path.name for path in (tmp_path / "repository").iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize("name", ['q"x', "a b", "../evil", ""])
+def test_a_triton_name_that_is_no_folders_is_refused(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert triton_main([str(bundle), str(tmp_path / "repository"), "--name", name]) == 2
+    assert f"model name: got {name!r}" in capsys.readouterr().err
+    assert not (tmp_path / "repository").exists()

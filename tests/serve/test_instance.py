@@ -170,3 +170,12 @@ def test_too_little_memory_is_told_before_anything_starts(
 def test_models_must_be_given_and_differ(bundle: Path, names: list[tuple[str, str]]) -> None:
     with pytest.raises(ValueError, match=r"nothing to serve|given twice"):
         Server([Model(bundle, name, version) for name, version in names])
+
+
+@pytest.mark.parametrize("name", ["oü", "o\\d"])
+def test_a_folder_under_which_torchserve_finds_no_model_is_named(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(temporary / name))
+    with pytest.raises(ValueError, match=r"TMPDIR: .* finds no model"):
+        make_instance(free_ports())

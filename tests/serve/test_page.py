@@ -142,7 +142,6 @@ def test_what_is_no_port_is_refused_before_anything_starts(
     def start(*_: Any) -> None:
         pytest.fail("a server was started")
 
-    monkeypatch.setattr(serve.__main__, "raise_stopped", lambda: None)
     monkeypatch.setattr(serve.__main__.Server, "__enter__", start)
     assert serve.__main__.main([str(bundle), "--page", "--page-port", str(port)]) == 2
     said = capsys.readouterr().err

@@ -49,9 +49,9 @@ def test_what_is_no_csv_is_one_line(
         ("in.jsonl", b'{"text": "a", "by": {"x": ["\\uDE00"]}}', "row 3, column by: a lone"),
         ("in.jsonl", b'{"text": "a", "\\ud800": 1}', "row 3, column \\ud800: a lone surrogate"),
         ("in.jsonl", b'{"text": "a", "n": [-1e400]}', "row 3: -1e400 is more than a float holds"),
-        ("in.jsonl", b'{"text": "caf\xe9"}', "not UTF-8, somewhere below row 0"),
+        ("in.jsonl", b'{"text": "caf\xe9"}', "not UTF-8: byte 0xe9 of line 3"),
         ("in.jsonl", b'{"text": ' + b"[" * 100_000, "row 3: not a JSON object"),
-        ("in.csv", b"caf\xe9", "not UTF-8, somewhere below row 0"),
+        ("in.csv", b"caf\xe9", "not UTF-8: byte 0xe9 of line 3"),
     ],
 )
 def test_what_is_no_text_is_one_line(

@@ -86,8 +86,11 @@ def test_flags_that_an_archive_does_not_follow_are_refused(archive: Path) -> Non
 def test_an_archive_without_a_configuration_has_the_servers_workers(
     archive: Path, tmp_path: Path
 ) -> None:
-    # serving.json is ours alone
-    bare = rewrite(foreign(archive, tmp_path / "f.mar"), tmp_path / "bare.mar", serving=None)
+    theirs = foreign(archive, tmp_path / "f.mar")
+    with zipfile.ZipFile(theirs) as source:
+        manifest = json.loads(source.read(MANIFEST))
+    manifest["model"]["handler"] = "handler"  # serving.json and what reads it are ours alone
+    bare = rewrite(theirs, tmp_path / "bare.mar", serving=None, MANIFEST=json.dumps(manifest))
     (model,) = parse_models([str(bare)], options("--workers", "3"))
     assert (model.name, model.packed) == ("foreign", {})
     with pytest.raises(ValueError, match=r"--max-items: .* does not follow it"):
@@ -196,6 +199,9 @@ def test_an_archive_that_does_not_hold_what_was_proved_is_refused(
         ({"serving": changed(archive, "serving.json", labels=["positive", "negative"])},
          "labels of its serving.json"),
         ({"serving": changed(archive, "serving.json", max_length=9)}, "max_length of its serving"),
+        ({"parity": "{"}, "its parity.json is not JSON"),
+        ({"serving": None}, "no item named 'serving.json'"),
+        ({"config": None}, "no item named 'config.json'"),
     ):  # fmt: skip
         altered = rewrite(archive, tmp_path / "altered.mar", **entries)
         with pytest.raises(ValueError, match=r"altered\.mar: a broken archive: ") as caught:
