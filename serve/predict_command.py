@@ -127,9 +127,7 @@ def predict_file(
                 if total == 0 and header:
                     sink.write([], header)
         except BaseException:
-            if (
-                is_new and target.stat().st_size == 0
-            ):  # nothing was begun: nothing is to be gone on with
+            if is_new and target.stat().st_size == 0:  # nothing is there to be gone on with
                 target.unlink()
                 origin_path(target).unlink(missing_ok=True)
             raise
