@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (TokenRefused, RequestRefused) as error:
         return fail(error)
     except ClientError as error:
-        kept = f"the answers so far are kept in {given.output}, and the same command goes on"
+        kept = f"what it answered before is kept in {given.output}, and the same command goes on"
         return fail(f"{error}; {kept} from there", 3)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)

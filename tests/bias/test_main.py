@@ -148,7 +148,7 @@ def test_an_endpoint_that_goes_away_midway_is_resumed(
     endpoint.left = 8
     assert main(call) == 3
     err = capsys.readouterr().err
-    assert "the answers so far are kept" in err and len(err.splitlines()) == 1
+    assert "what it answered before is kept" in err and len(err.splitlines()) == 1
     stored = len(list((tmp_path / "answers").rglob("*.npz"))) * 128
     assert stored > 0
     endpoint.left, endpoint.texts = 10**9, 0
