@@ -91,6 +91,8 @@ def test_other_content_types_are_415(content_type: str | None) -> None:
         ({}, 422, "missing_field", "text"),
         ({"txt": "good"}, 422, "unknown_field", "body"),
         ({"text": "good", "txt": 1}, 422, "unknown_field", "body"),
+        (b'{"text": "good", "text": "bad"}', 422, "duplicate_field", "body"),
+        (b'[{"text": "good", "text": "bad"}]', 422, "duplicate_field", "body"),
         ({"text": None}, 422, "wrong_type", "text"),
         ({"text": 1}, 422, "wrong_type", "text"),
         ({"text": {"text": "a"}}, 422, "wrong_type", "text"),
