@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,7 +124,7 @@ class Client:
         self._timeout, self._attempts = timeout, attempts
         self._refreshing = threading.Lock()
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """The predictions of some texts, in order; one request.
 
         Raises:
@@ -133,11 +133,12 @@ class Client:
             TokenRefused, Unavailable: see there.
             FileNotFoundError, ValueError: the token file is missing, or cannot be read as one.
         """
-        answer = self._ask({"text": list(several(texts))})
+        asked = several(texts)
+        answer = self._ask({"text": asked})
         with self._understood():
             identity = {name: answer[name] for name in ("model", "version")}
             found = [_prediction(each | identity) for each in answer["predictions"]]
-            if len(found) != len(texts):
+            if len(found) != len(asked):
                 raise ValueError
             return found
 
@@ -251,11 +252,12 @@ def _is_token_refused(status: int, answer: dict[str, Any]) -> bool:
     return status in (401, 403) or (status == 400 and answer.get("type") == "InvalidKeyException")
 
 
-def several(texts: Sequence[str]) -> Sequence[str]:
-    """The texts; `TypeError` for a single one, whose characters would be taken for texts."""
+def several(texts: Iterable[str]) -> list[str]:
+    """The texts, of a list, an array or a generator; `TypeError` for a single one, whose characters
+    would be taken for texts."""
     if isinstance(texts, str):
         raise TypeError("texts: got one str; give a list of texts, such as [text]")
-    return texts
+    return list(texts)
 
 
 def _body(question: dict[str, Any]) -> bytes:

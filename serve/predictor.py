@@ -5,7 +5,7 @@ N texts. Importing this imports neither torch nor TorchServe.
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -34,7 +34,7 @@ class Predictor(Protocol):
     def labels(self) -> list[str]:
         """The names of the two columns."""
 
-    def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def predict(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Probabilities (N, 2) of any number of texts, in their order."""
 
 
@@ -86,9 +86,10 @@ class BundlePredictor(TextClassifier):
     """A bundle in this process. Texts that an endpoint would not take raise
     `serve.client.RequestRefused`, as `HttpPredictor` does; they may be of any length."""
 
-    def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def predict(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Probabilities (N, 2), in order."""
-        for index, text in enumerate(several(texts)):
+        asked = several(texts)
+        for index, text in enumerate(asked):
             try:
                 checked_text(text, "text", _ANY_LENGTH)
             except Problem as problem:
@@ -96,7 +97,7 @@ class BundlePredictor(TextClassifier):
                 raise RequestRefused(
                     reason, problem.status, problem.code, problem.field, index
                 ) from None
-        return super().predict(texts)
+        return super().predict(asked)
 
 
 class HttpPredictor:
@@ -126,12 +127,13 @@ class HttpPredictor:
         assert self._first is not None
         return self._first
 
-    def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def predict(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Probabilities (N, 2); several requests at once, each of several texts."""
-        starts = range(0, len(several(texts)), TEXTS_A_REQUEST)
+        asked = several(texts)
+        starts = range(0, len(asked), TEXTS_A_REQUEST)
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             parts = pool.map(
-                lambda start: self._rows(texts[start : start + TEXTS_A_REQUEST], start), starts
+                lambda start: self._rows(asked[start : start + TEXTS_A_REQUEST], start), starts
             )
             return np.concatenate([np.zeros((0, 2)), *parts])
 

@@ -48,9 +48,8 @@ def _csv_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
 
 def _json_rows(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
     try:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield _json_row(line, f"{path}: row {number}")
+        for number, line in enumerate(filter(str.strip, file), 1):
+            yield _json_row(line, f"{path}: row {number}")
     except UnicodeDecodeError:
         raise _not_utf8(path) from None
 

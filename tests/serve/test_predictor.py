@@ -78,6 +78,8 @@ def test_texts_that_an_endpoint_refuses_are_refused(own_bundle: Path) -> None:
         assert (caught.value.code, caught.value.text) == (code, 1)
     with pytest.raises(TypeError, match="give a list of texts"):
         predictor.predict("good")
+    for texts in (np.array(["good", "bad"]), (text for text in ["good", "bad"])):
+        assert (predictor.predict(texts).argmax(1) == [1, 0]).all()
 
 
 def test_a_token_for_a_bundle_is_refused(own_bundle: Path) -> None:
