@@ -69,7 +69,7 @@ def test_installed_versions_are_those_of_the_constraints() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     pins = {canonicalize_name(name): pin for name, pin in pins.items()}
-    # Not what a test has put on the path meanwhile: setuptools, once imported, adds copies of its own.
+    # Not what a test has put on the path: setuptools, once imported, adds copies of its own.
     site = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     # A local suffix tells the build (+cpu), not the version.
     installed = {
