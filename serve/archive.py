@@ -19,6 +19,7 @@ import yaml
 from export.backends import BACKENDS, skips_padding
 from export.certificate import read_artefact, read_config, read_tokenizer
 from export.formats import FORMATS
+from serve.command import flag_of
 from serve.handler import CONFIG
 from serve.requests import Limits
 
@@ -106,9 +107,8 @@ class ServingConfig:
         for name, value in values.items():
             least, most = _RANGES.get(name, (1, JAVA_INT))
             if not isinstance(value, int) or not least <= value <= most:
-                flag = name.replace("_", "-")
                 raise ValueError(
-                    f"--{flag}: got {value!r}; give a whole number from {least} to {most}"
+                    f"{flag_of(name)}: got {value!r}; give a whole number from {least} to {most}"
                 )
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from models.command import command, fail
 from serve.client import Client, ClientError, Prediction, RequestRefused
-from serve.command import command_parser, given_path
+from serve.command import command_parser, flag_of, given_path
 from serve.flags import add_serving_flags, given_flags, parse_models, serving_config
 from serve.server import Server, ServerError
 from serve.server_config import ServerConfig
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if options.target.startswith(("http://", "https://")):
             if given := given_flags(options):
-                flags = ", ".join("--" + name.replace("_", "-") for name in given)
+                flags = ", ".join(map(flag_of, given))
                 raise ValueError(f"{flags}: {options.target} runs already; leave it out")
             _ask(Client(options.target, token_file=options.token_file), options.texts, console)
         else:

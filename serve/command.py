@@ -20,3 +20,8 @@ def given_path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("is empty; give a path, or leave the flag out")
     return Path(text)
+
+
+def flag_of(name: str) -> str:
+    """`max_items` -> `--max-items`: the flag that fills `name` of the options."""
+    return "--" + name.replace("_", "-")

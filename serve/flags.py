@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from serve.archive import ARTEFACTS, ServingConfig
-from serve.command import given_path
+from serve.command import flag_of, given_path
 from serve.requests import Limits
 from serve.served_model import Model
 from serve.server_config import ServerConfig
@@ -182,8 +182,9 @@ def page_port(options: argparse.Namespace) -> int | None:
     if not options.page:
         return None
     port = PAGE_PORT if options.page_port is None else int(options.page_port)
-    for flag in ("port", "management_port", "metrics_port"):
-        if port == getattr(options, flag) != 0:
-            name = "--" + flag.replace("_", "-")
-            raise ValueError(f"--page-port: got {port}, which is {name} too; give another port")
+    for name in ("port", "management_port", "metrics_port"):
+        if port == getattr(options, name) != 0:
+            raise ValueError(
+                f"--page-port: got {port}, which is {flag_of(name)} too; give another port"
+            )
     return port

@@ -14,6 +14,7 @@ import yaml
 
 from models.config_digest import check_config
 from serve.archive import HANDLER, MANIFEST, YAML_NAMES
+from serve.command import flag_of
 from serve.handler import CONFIG
 
 
@@ -109,15 +110,16 @@ class Model:
         if not self.is_archive:
             return
         for name, value in given.items():
-            flag = "--" + name.replace("_", "-")
             if name in self.packed and self.packed[name] != value:
                 raise ValueError(
-                    f"{flag}: got {value}, but {self.source} is packed with {self.packed[name]}; "
-                    "leave the flag out, or pack the archive anew"
+                    f"{flag_of(name)}: got {value}, but {self.source} is packed with "
+                    f"{self.packed[name]}; leave the flag out, or pack the archive anew"
                 )
             # How many workers, where it does not say, is the server's to say.
             if name not in self.packed and name != "workers":
-                raise ValueError(f"{flag}: {self.source} does not follow it; leave the flag out")
+                raise ValueError(
+                    f"{flag_of(name)}: {self.source} does not follow it; leave the flag out"
+                )
 
 
 def check_distinct(models: Collection[Model]) -> None:

@@ -31,9 +31,9 @@ def archive(bundle: Path, tmp_path: Path) -> Path:
     return write_archive(bundle, tmp_path / "file.mar", name="packed", version="2.5", config=config)
 
 
-def rewrite(archive: Path, target: Path, **changed: Any) -> Path:
+def rewrite(archive: Path, target: Path, method: int = zipfile.ZIP_STORED, **changed: Any) -> Path:
     """A copy, with other contents of some entries; None leaves one out."""
-    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as made:
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w", method) as made:
         for name in source.namelist():
             key = Path(name).stem.replace("-", "_")
             content = changed.get(key, source.read(name))
@@ -210,20 +210,14 @@ def test_an_archive_that_does_not_hold_what_was_proved_is_refused(
 
 
 def test_a_damaged_zip_is_one_line(archive: Path, tmp_path: Path) -> None:
-    def packed(method: int = zipfile.ZIP_STORED, **entries: Any) -> bytearray:
-        path = tmp_path / "made.mar"
-        with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w", method) as made:
-            for name in source.namelist():
-                made.writestr(name, entries.get(name, source.read(name)))
-        return bytearray(path.read_bytes())
-
-    encrypted, lzma = packed(), packed(zipfile.ZIP_LZMA)
+    broken = tmp_path / "broken.mar"
+    encrypted = bytearray(archive.read_bytes())
+    lzma = bytearray(rewrite(archive, broken, zipfile.ZIP_LZMA).read_bytes())
     encrypted[encrypted.index(b"PK\x01\x02") + 8] |= 1  # a flag of the directory's first entry
     place = lzma.index(b"MAR-INF/MANIFEST.json") + len("MAR-INF/MANIFEST.json") + 9
     lzma[place : place + 40] = bytes(40)
-    deep = packed(**{"parity.json": "[" * 100_000})
+    deep = rewrite(archive, broken, parity="[" * 100_000).read_bytes()
     for content in (encrypted, lzma, deep):
-        broken = tmp_path / "broken.mar"
         broken.write_bytes(content)
         with pytest.raises(ValueError, match=r"broken\.mar: a broken archive") as caught:
             parse_model(str(broken))
